@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Creates .venv and installs the hashed lock named by $1 (runtime or dev), then this checkout itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+lock=${1:?usage: setup.sh runtime|dev}
+
+find_python() {
+  for name in python3 python3.13 python3.12 python3.11; do
+    if command -v "$name" >/dev/null && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  echo "flumegate needs Python 3.11 or newer; none was found on PATH." >&2
+  exit 1
+}
+
+make_venv() {
+  local python
+  python=$(find_python)
+  if ! "$python" -m venv .venv 2>.venv.log; then
+    # Debian splits venv off; as root it can be fetched, else the user is told.
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+      apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null
+      "$python" -m venv .venv
+    else
+      cat .venv.log >&2
+      rm -f .venv.log
+      echo "Install your distribution's python3-venv package, then run this again." >&2
+      exit 1
+    fi
+  fi
+  rm -f .venv.log
+}
+
+[ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv; make_venv; }
+pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
+echo "installing the $lock lock into .venv …"
+if [ "$lock" = runtime ]; then
+  "${pip[@]}" install --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+else
+  "${pip[@]}" install --require-hashes -r requirements/dev.txt
+fi
+"${pip[@]}" install --no-deps --no-build-isolation --editable .

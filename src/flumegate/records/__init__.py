@@ -1,0 +1,1 @@
+"""Rows that we keep, as types. Written by workers, read by everything else."""

@@ -1,0 +1,162 @@
+"""The Snapshot: all that a worker knows, as one immutable, versioned value, swapped atomically.
+
+Control compiles it from the configuration (later also from the database), sends it to every worker over the link and
+keeps the last one where a restarting worker finds it. It holds credentials: it never touches a disk in the clear.
+`compile_snapshot` lives in `manage/compile.py`; this module holds only what workers and control share.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+FORMAT = 1
+"""Raised whenever a worker of the previous release could not read the value."""
+
+
+class Timeouts(msgspec.Struct, frozen=True, gc=False):
+    """Seconds; None = no limit."""
+
+    connect: float = 10.0
+    first_byte: float | None = 60.0
+    """From the request's last byte to the head of the answer."""
+    idle: float | None = 120.0
+    """Between two pieces of an answer, or of a request body that the upstream does not accept."""
+    total: float | None = None
+
+
+class Tls(msgspec.Struct, frozen=True, gc=False):
+    """How TLS is spoken with a provider. Two providers with equal values share connections."""
+
+    verify: bool = True
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    server_name: str = ""
+
+
+class Provider(msgspec.Struct, frozen=True, gc=False):
+    """Where a request goes and how it is signed: host and credential from one immutable value."""
+
+    name: str
+    type: str
+    """Row of the provider table: `openai`, `anthropic`, `azure`, `groq`, …"""
+    scheme: str
+    host: str
+    port: int
+    base_path: str
+    """What replaces the client's `/v1`: `/v1`, `/openai/v1`, `/v1beta/openai`, `/openai`; no trailing slash."""
+    speaks: tuple[str, ...]
+    """Dialects that this server answers natively: `openai`, `anthropic`."""
+    credential: str = ""
+    """The secret itself; empty = none is sent."""
+    credential_header: str = "authorization"
+    credential_prefix: str = "Bearer "
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent on every request, in place of the client's header of that name."""
+    default_headers: tuple[tuple[str, str], ...] = ()
+    """Sent where the client sent none of that name (`anthropic-version`)."""
+    azure_api_version: str = ""
+    """Not empty: deployment paths, `/openai/deployments/{model}/…?api-version=…`."""
+    stream_usage: bool = True
+    """The server understands `stream_options.include_usage`."""
+    timeouts: Timeouts = Timeouts()
+    tls: Tls = Tls()
+    proxy: str = ""
+    """`http://[user:password@]host:port` of an HTTP CONNECT proxy; empty = direct."""
+    max_connections: int = 1024
+    allowed_endpoints: tuple[str, ...] = ()
+    """Path prefixes under `/v1`; empty = all."""
+    allowed_methods: tuple[str, ...] = ()
+    """Empty = all."""
+
+
+class Target(msgspec.Struct, frozen=True, gc=False):
+    """A model at a provider."""
+
+    provider: str
+    model: str
+    """Name to send upstream; empty = the name that the client asked for."""
+
+
+class Wildcard(msgspec.Struct, frozen=True, gc=False):
+    """`claude-*`: a pattern with one star, longest literal part first."""
+
+    prefix: str
+    suffix: str
+    target: Target
+
+
+class Principal(msgspec.Struct, frozen=True, gc=False):
+    """Who a key belongs to."""
+
+    key_id: str
+    project: str = ""
+
+
+class Door(msgspec.Struct, frozen=True, gc=False):
+    """What the door enforces."""
+
+    proxy_prefix: str = "/proxy"
+    max_body_bytes: int = 33_554_432
+    max_header_bytes: int = 32_768
+    max_headers: int = 100
+    header_seconds: float = 10.0
+    """From the first byte of a request to the end of its head, and from accept to the first byte."""
+    min_body_rate: int = 256
+    """Bytes per second that a request body must reach, averaged, after ten seconds."""
+    keep_alive_seconds: float = 75.0
+    max_connections: int = 10_000
+    trusted_proxies: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    """`*` = any; empty = CORS off."""
+    metrics: bool = True
+    """False: `/metrics` is not served on the data-plane port."""
+
+
+class RecordPolicy(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of a request, and how surely."""
+
+    content: str = "metadata"
+    """`metadata` or `full`."""
+    max_request_bytes: int = 65_536
+    max_response_bytes: int = 262_144
+    durable: bool = False
+    """True: the record is on disk (fsync) before the last byte of the answer leaves."""
+    spool_max_bytes: int = 1_073_741_824
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """Everything a worker needs to serve."""
+
+    version: int
+    providers: dict[str, Provider]
+    default_provider: str = ""
+    """Takes bare model names that nothing else matches; empty = those are 404."""
+    models: dict[str, Target] = {}
+    wildcards: tuple[Wildcard, ...] = ()
+    auth_open: bool = False
+    """No key is asked for (loopback only)."""
+    pepper: bytes = b""
+    keys: dict[bytes, Principal] = {}
+    """HMAC-SHA-256(pepper, key) → who it is."""
+    door: Door = Door()
+    records: RecordPolicy = RecordPolicy()
+    format: int = FORMAT
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Snapshot)
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """Return the snapshot as msgpack."""
+    return _ENCODER.encode(snapshot)
+
+
+def decode(data: bytes) -> Snapshot:
+    """Return the snapshot that `encode` wrote.
+
+    Raises:
+        msgspec.DecodeError: the bytes are damaged or of another format.
+    """
+    return _DECODER.decode(data)
