@@ -2,7 +2,7 @@
 
 Control compiles it from the configuration (later also from the database), sends it to every worker over the link and
 keeps the last one where a restarting worker finds it. It holds credentials: it never touches a disk in the clear.
-`compile_snapshot` lives in `manage/compile.py`; this module holds only what workers and control share.
+It is compiled in `manage/compile.py`; this module holds only what workers and control share.
 """
 
 from __future__ import annotations
@@ -109,6 +109,9 @@ class Door(msgspec.Struct, frozen=True, gc=False):
     trusted_proxies: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     """`*` = any; empty = CORS off."""
+    tls_cert: str = ""
+    """Path of the certificate chain; empty = plain HTTP."""
+    tls_key: str = ""
     metrics: bool = True
     """False: `/metrics` is not served on the data-plane port."""
 

@@ -54,8 +54,8 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     status: int = 0
     """HTTP status sent to the client; 499 if it left before an answer began."""
     outcome: str = "ok"
-    """`ok`, `refused` (by us, before any upstream), `upstream_error` (an error answer was relayed), `failed` (no usable
-    answer from upstream), `truncated` (the upstream's answer broke off after the commit point), `cancelled` (client left)."""
+    """`ok`; `refused` by us before any upstream; `upstream_error`: an error answer was relayed; `failed`: no usable answer
+    from upstream; `truncated`: the upstream's answer broke off after the commit point; `cancelled`: the client left."""
     error_code: str = ""
     duration_us: int = 0
     upstream_us: int | None = None
@@ -85,7 +85,14 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     cost_micros: int | None = None
     price_version: str = ""
     cache_status: str = ""
+
+
+class Content(msgspec.Struct, array_like=True, gc=False):
+    """The bodies of one request, kept apart from its Record so that they can be dropped first and expire sooner."""
+
+    id: str
+    """The Record's id."""
     request_body: bytes = b""
-    """Only where content is recorded; cut to `records.max_request_bytes`."""
+    """Cut to `records.max_request_bytes`."""
     response_body: bytes = b""
-    """Only where content is recorded; cut to `records.max_response_bytes`."""
+    """Cut to `records.max_response_bytes`."""
