@@ -52,7 +52,7 @@ class GatewayError(Exception):
         close: the client's connection cannot be used further (its framing is lost).
     """
 
-    def __init__(  # noqa: PLR0913 - the fields of one value; all but three are optional
+    def __init__(
         self,
         kind: Kind,
         code: str,

@@ -34,14 +34,11 @@ class Counters(msgspec.Struct):
 
     def add(self, other: Counters) -> None:
         """Add another worker's totals to these."""
-        for mine, theirs in (
-            (self.requests, other.requests),
-            (self.latency_us, other.latency_us),
-            (self.tokens, other.tokens),
-            (self.totals, other.totals),
-            (self.gauges, other.gauges),
-        ):
-            _sum_into(mine, theirs)
+        _sum_into(self.requests, other.requests)
+        _sum_into(self.latency_us, other.latency_us)
+        _sum_into(self.tokens, other.tokens)
+        _sum_into(self.totals, other.totals)
+        _sum_into(self.gauges, other.gauges)
         for key, buckets in other.latency.items():
             own = self.latency.setdefault(key, [0] * len(buckets))
             for index, count in enumerate(buckets):
