@@ -55,7 +55,8 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     """HTTP status sent to the client; 499 if it left before an answer began."""
     outcome: str = "ok"
     """`ok`; `refused` by us before any upstream; `upstream_error`: an error answer was relayed; `failed`: no usable
-    answer from upstream; `truncated`: the upstream's answer broke off after the commit point; `cancelled`: the client left."""
+    answer from upstream; `truncated`: the upstream's answer broke off after the commit point; `cancelled`: the client
+    left."""
     error_code: str = ""
     duration_us: int = 0
     upstream_us: int | None = None
