@@ -1,0 +1,112 @@
+"""Anthropic Messages: what the tap reads of an answer (dialects: §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from flumegate.dialects.tap import Tap
+from flumegate.ir.usage import Usage
+from flumegate.wire import sse
+
+
+class _OutputDetails(msgspec.Struct, gc=False):
+    thinking_tokens: int | None = None
+
+
+class _WireUsage(msgspec.Struct, gc=False):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: _WireUsage | None = None
+    input_tokens: int | None = None
+    """The whole answer of `count_tokens`."""
+
+
+class _Delta(msgspec.Struct, gc=False):
+    stop_reason: str | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    type: str | None = None
+    message: _Message | None = None
+    delta: _Delta | None = None
+    usage: _WireUsage | None = None
+
+
+_decode_whole = msgspec.json.Decoder(_Message).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+class MessagesTap(Tap):
+    """Tap on a Messages answer. Stream counts are cumulative: what `message_delta` repeats replaces the start's."""
+
+    __slots__ = ("_wire",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wire = _WireUsage()
+
+    def read_whole(self, body: bytes) -> None:
+        """See `Tap.read_whole`."""
+        try:
+            whole = _decode_whole(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        self.model = whole.model or ""
+        self.finish_reason = whole.stop_reason or ""
+        if whole.usage is not None:
+            self._count(whole.usage)
+        elif whole.input_tokens is not None:
+            self._count(_WireUsage(input_tokens=whole.input_tokens))
+        self.complete = True
+
+    def _count(self, wire: _WireUsage) -> None:
+        known = self._wire
+        for name in known.__struct_fields__:
+            value = getattr(wire, name)
+            if value is not None:
+                setattr(known, name, value)
+        read, written = known.cache_read_input_tokens, known.cache_creation_input_tokens
+        total = known.input_tokens
+        self.usage = Usage(
+            # Anthropic counts the cache beside the input; we count it inside.
+            None if total is None else total + (read or 0) + (written or 0),
+            known.output_tokens,
+            read,
+            written,
+            known.output_tokens_details.thinking_tokens if known.output_tokens_details is not None else None,
+        )
+
+    def look(self, events: Iterable[sse.Event]) -> None:
+        """See `Tap.look`. `message_stop` is the only complete end."""
+        for event in events:
+            try:
+                decoded = _decode_event(event.data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            kind = decoded.type
+            if kind == "message_start" and decoded.message is not None:
+                self.model = decoded.message.model or ""
+                if decoded.message.usage is not None and self.usage is None:
+                    self._count(decoded.message.usage)
+            elif kind == "content_block_delta":
+                self.started = True
+            elif kind == "message_delta":
+                self.started = True
+                if decoded.usage is not None:
+                    self._count(decoded.usage)
+                if decoded.delta is not None and decoded.delta.stop_reason:
+                    self.finish_reason = decoded.delta.stop_reason
+            elif kind == "message_stop":
+                self.complete = True
+            elif kind == "error":
+                self.failed = True

@@ -1,0 +1,85 @@
+"""The few top-level members that every request dialect shares, read without looking at the rest.
+
+The body itself is forwarded untouched, so nothing here may reject what an upstream would accept: only JSON that is no
+JSON, no object, or names no model.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from flumegate.errors import INVALID_REQUEST, GatewayError
+from flumegate.wire import splice
+
+MODEL_KEY = b'"model"'
+STREAM_OPTIONS_KEY = b'"stream_options"'
+
+
+class StreamOptions(msgspec.Struct, gc=False):
+    """OpenAI's `stream_options`, as far as we need it."""
+
+    include_usage: bool | None = None
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """What the gateway must know of a request to route it."""
+
+    model: str = ""
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+
+
+class _Loose(msgspec.Struct, gc=False):
+    model: object = None
+    stream: object = None
+
+
+_decode = msgspec.json.Decoder(Envelope).decode
+_decode_loosely = msgspec.json.Decoder(_Loose).decode
+
+
+def read(body: bytes, *, model_required: bool = True) -> Envelope:
+    """Return the envelope of a request body.
+
+    Raises:
+        GatewayError: not JSON, not an object, a model that is missing, empty, ambiguous or no string.
+    """
+    try:
+        envelope = _decode(body)
+    except msgspec.ValidationError:
+        envelope = _read_loosely(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise _not_json(body, error) from None
+    if splice.is_ambiguous(body, MODEL_KEY):
+        raise GatewayError(
+            INVALID_REQUEST, "duplicate_model", "The body names 'model' more than once; name it once.", param="model"
+        )
+    if not envelope.model and model_required:
+        raise GatewayError(
+            INVALID_REQUEST, "missing_model", "The body needs a non-empty string 'model'.", param="model"
+        )
+    return envelope
+
+
+def _read_loosely(body: bytes) -> Envelope:
+    """Read a body whose members have unexpected types: the upstream shall judge all but the model."""
+    try:
+        loose = _decode_loosely(body)
+    except msgspec.ValidationError:
+        raise GatewayError(INVALID_REQUEST, "invalid_json", "The body must be a JSON object.") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise _not_json(body, error) from None
+    if loose.model is not None and not isinstance(loose.model, str):
+        raise GatewayError(
+            INVALID_REQUEST, "invalid_model", "'model' must be a string, such as \"gpt-4o\".", param="model"
+        )
+    return Envelope(
+        model=loose.model or "", stream=bool(loose.stream), stream_options=StreamOptions(include_usage=True)
+    )
+
+
+def _not_json(body: bytes, error: Exception) -> GatewayError:
+    if not body.strip():
+        return GatewayError(INVALID_REQUEST, "empty_body", "The request has no body; send a JSON object.")
+    detail = str(error).removesuffix(".")
+    return GatewayError(INVALID_REQUEST, "invalid_json", f"The body is not valid JSON: {detail[:200]}.")

@@ -1,0 +1,1 @@
+"""OpenAI's dialects: chat, legacy completions, responses, embeddings; one error shape for all."""

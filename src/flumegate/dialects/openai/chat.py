@@ -1,0 +1,118 @@
+"""OpenAI chat completions, and legacy completions, which differ only in where the text stands (dialects: §3, §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from flumegate.dialects.openai.usage import WireUsage, read_usage
+from flumegate.dialects.tap import Tap
+from flumegate.wire import sse
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: object = None
+    reasoning: object = None
+    reasoning_content: object = None
+    refusal: object = None
+    tool_calls: object = None
+    function_call: object = None
+    audio: object = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    finish_reason: str | None = None
+
+
+class _Whole(msgspec.Struct, gc=False):
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: WireUsage | None = None
+
+
+class _ChunkChoice(msgspec.Struct, gc=False):
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    model: str | None = None
+    choices: list[_ChunkChoice] | None = None
+    usage: WireUsage | None = None
+    error: object = None
+
+
+_decode_whole = msgspec.json.Decoder(_Whole).decode
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
+class ChatTap(Tap):
+    """Tap on a chat or completions answer."""
+
+    __slots__ = ()
+
+    def read_whole(self, body: bytes) -> None:
+        """See `Tap.read_whole`."""
+        try:
+            whole = _decode_whole(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        self.model = whole.model or ""
+        if whole.usage is not None:
+            self.usage = read_usage(whole.usage)
+        if whole.choices:
+            self.finish_reason = whole.choices[0].finish_reason or ""
+            self.complete = True
+
+    def look(self, events: Iterable[sse.Event]) -> None:
+        """See `Tap.look`. The end is a finish reason; `[DONE]` is a hint that some servers leave out."""
+        for event in events:
+            if event.data == b"[DONE]":
+                self.complete = True
+                continue
+            try:
+                chunk = _decode_chunk(event.data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            if chunk.error:
+                self.failed = True
+            if chunk.model:
+                self.model = chunk.model
+            if chunk.usage is not None:
+                self.usage = read_usage(chunk.usage)
+            for choice in chunk.choices or ():
+                if choice.finish_reason:
+                    self.finish_reason = choice.finish_reason
+                    self.complete = True
+                    self.started = True
+                elif not self.started and (choice.text or _says_something(choice.delta)):
+                    self.started = True
+
+
+def _says_something(delta: _Delta | None) -> bool:
+    return delta is not None and bool(
+        delta.content
+        or delta.reasoning
+        or delta.reasoning_content
+        or delta.refusal
+        or delta.tool_calls
+        or delta.function_call
+        or delta.audio
+    )
+
+
+def is_usage_only(event: bytes) -> bool:
+    """Tell whether a raw event is the chunk without choices that `include_usage` adds at the end."""
+    for frame in sse.read(event):
+        try:
+            chunk = _decode_chunk(frame.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        return chunk.usage is not None and chunk.choices == []
+    return False
+
+
+INCLUDE_USAGE_MEMBER = b'"stream_options":{"include_usage":true}'
+INCLUDE_USAGE_VALUE = b'{"include_usage":true}'

@@ -1,0 +1,62 @@
+"""What a passive tap tells of an answer: a look at a copy, which never changes, delays or breaks the answer itself.
+
+Two lives: `read_whole` for an answer in one piece, `feed`/`close` for a stream. In a stream, events are decoded only
+when a cheap byte test says that they matter; the last few blocks are kept, so that the end can be judged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from flumegate.ir.usage import Usage
+from flumegate.wire import sse
+
+_KEPT_BLOCKS = 8
+_KEPT_BLOCK_BYTES = 8_192
+_USAGE_MARKS = (b'"usage":{', b'"usage": {')
+_ERROR_MARK = b'"error"'
+
+
+class Tap:
+    """Base of the taps: a dialect says what its events mean in `look`, the rest is common.
+
+    Attributes:
+        usage: tokens so far; the last report wins, reports are never summed.
+        model: the model that the upstream says it used; empty = not said.
+        finish_reason: the raw reason, empty = none seen.
+        started: a meaningful event (text, reasoning, a tool call) was seen.
+        complete: the dialect's own sign of a complete answer was seen.
+        failed: the upstream reported an error inside the stream.
+    """
+
+    __slots__ = ("_kept", "complete", "failed", "finish_reason", "model", "started", "usage")
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.model = ""
+        self.finish_reason = ""
+        self.started = False
+        self.complete = False
+        self.failed = False
+        self._kept: deque[bytes] = deque(maxlen=_KEPT_BLOCKS)
+
+    def read_whole(self, body: bytes) -> None:
+        """Look at a whole answer; one that cannot be read tells nothing."""
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    def look(self, events: Iterable[sse.Event]) -> None:
+        """Look at some events of the stream; the same event may be shown twice."""
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    def feed(self, block: bytes) -> None:
+        """Look at one block of whole events, or at a piece of an event too large to be held."""
+        if not self.started or _USAGE_MARKS[0] in block or _USAGE_MARKS[1] in block or _ERROR_MARK in block:
+            self.look(sse.read(block))
+        self._kept.append(block if len(block) <= _KEPT_BLOCK_BYTES else block[-_KEPT_BLOCK_BYTES:])
+
+    def close(self) -> None:
+        """Judge the end of the stream from its last blocks."""
+        if self.complete or self.failed:
+            return
+        self.look(sse.read(b"".join(self._kept)))

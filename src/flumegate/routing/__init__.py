@@ -1,0 +1,1 @@
+"""Pure decisions: which target serves a request. Clock and dice, where needed, are arguments."""

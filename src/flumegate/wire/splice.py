@@ -1,0 +1,124 @@
+"""Replace or add one top-level JSON value and keep every other byte.
+
+Parsing and writing again would change numbers (2**53 + 1, `1.0`), key order, duplicate keys and escapes, so a request
+is edited by byte range. The caller has already proven with a JSON decoder that the document is a well-formed object.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]', re.DOTALL)
+_ESCAPED = b"\\u006"
+"""How each letter of "model" begins when it is escaped; other keys are never security-relevant."""
+_SCALAR_END = re.compile(rb"[,}\s]")
+_SPACE_BYTES = frozenset((b" ", b"\t", b"\r", b"\n"))
+
+
+class NotFoundError(Exception):
+    """The document has no such top-level key, or it has several."""
+
+
+def find_value(document: bytes, key: bytes) -> tuple[int, int]:
+    """Return start and end of the value of a top-level key; `key` with its quotes, unescaped.
+
+    Raises:
+        NotFoundError: the key is missing at the top level or stands there more than once.
+    """
+    first = document.find(key)
+    if first < 0:
+        raise NotFoundError
+    if document.find(key, first + 1) < 0 and _ESCAPED not in document:
+        # The decoder saw the key at the top level and these bytes stand only once: no need to walk the document.
+        colon = first + len(key)
+        while document[colon : colon + 1] in _SPACE_BYTES:
+            colon += 1
+        if document[colon : colon + 1] == b":":
+            return _value_at(document, colon + 1)
+    return _walk(document, key)
+
+
+def _value_at(document: bytes, start: int) -> tuple[int, int]:
+    while document[start : start + 1] in _SPACE_BYTES:
+        start += 1
+    if document[start] == 0x22:
+        match = _TOKEN.match(document, start)
+        if match is None:
+            raise NotFoundError
+        return start, match.end()
+    if document[start] in b"{[":
+        depth = 0
+        for token in _TOKEN.finditer(document, start):
+            mark = token[0]
+            if mark in (b"{", b"["):
+                depth += 1
+            elif mark in (b"}", b"]"):
+                depth -= 1
+                if depth == 0:
+                    return start, token.end()
+        raise NotFoundError
+    scalar = _SCALAR_END.search(document, start)
+    if scalar is None:
+        raise NotFoundError
+    return start, scalar.start()
+
+
+def _walk(document: bytes, key: bytes) -> tuple[int, int]:
+    depth = 0
+    key_expected = False
+    found: tuple[int, int] | None = None
+    for token in _TOKEN.finditer(document):
+        mark = token[0]
+        if mark in (b"{", b"["):
+            depth += 1
+            key_expected = depth == 1
+        elif mark in (b"}", b"]"):
+            depth -= 1
+        elif mark == b",":
+            key_expected = depth == 1
+        elif mark == b":":
+            key_expected = False
+        elif depth == 1 and key_expected and _same_key(mark, key):
+            if found is not None:
+                raise NotFoundError
+            colon = document.index(b":", token.end())
+            found = _value_at(document, colon + 1)
+            key_expected = False
+    if found is None:
+        raise NotFoundError
+    return found
+
+
+_ESCAPE = re.compile(rb"\\u([0-9A-Fa-f]{4})")
+
+
+def _same_key(mark: bytes, key: bytes) -> bool:
+    if b"\\" not in mark:
+        return mark == key
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)).encode("utf-8", "replace"), mark) == key
+
+
+def is_ambiguous(document: bytes, key: bytes) -> bool:
+    """Tell whether two parsers could disagree about a top-level key: it stands there twice, plain or escaped.
+
+    What is decided here (whose model is it?) must be what the upstream reads.
+    """
+    first = document.find(key)
+    if first >= 0 and document.find(key, first + 1) < 0 and _ESCAPED not in document:
+        return False
+    try:
+        _walk(document, key)
+    except NotFoundError:
+        return first >= 0 or _ESCAPED in document
+    return False
+
+
+def replace(document: bytes, span: tuple[int, int], value: bytes) -> bytes:
+    """Return the document with the bytes of a span replaced."""
+    return b"%b%b%b" % (document[: span[0]], value, document[span[1] :])
+
+
+def append(document: bytes, member: bytes) -> bytes:
+    """Return the document, a non-empty object, with one more member (`"key":value`) at its end."""
+    end = document.rindex(b"}")
+    return b"%b,%b%b" % (document[:end], member, document[end:])

@@ -1,0 +1,76 @@
+"""Server-sent events as bytes: where events end, and what they hold (WHATWG HTML §9.2).
+
+Line ends are LF, CR and CRLF only; U+2028, U+2029 and U+0085 are ordinary characters here, which is why nothing in this
+module uses text `splitlines`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Event(NamedTuple):
+    """One event: its name (empty where none was given) and its data lines joined with LF."""
+
+    name: bytes
+    data: bytes
+
+
+def last_end(block: bytes | bytearray, start: int = 0) -> int:
+    """Return the index just behind the last blank line that ends at or after `start`, or 0 if there is none.
+
+    A CR in the last place may be half of a CRLF; it ends an event only once the next byte is known.
+    """
+    begin = max(0, start - 3)
+    ends = (
+        block.rfind(b"\n\n", begin) + 2,
+        block.rfind(b"\n\r\n", begin) + 3,
+        block.rfind(b"\r\r", begin) + 2,
+        block.rfind(b"\r\n\n", begin) + 3,
+    )
+    best = 0
+    for end, width in zip(ends, (2, 3, 2, 3), strict=True):
+        if end >= begin + width and end > best:
+            best = end
+    return best
+
+
+def split(block: bytes) -> list[bytes]:
+    """Return the whole events of a block as raw bytes, each with its blank line; a last part without one comes last."""
+    parts: list[bytes] = []
+    start = 0
+    for match in _BLANK_LINE.finditer(block):
+        parts.append(block[start : match.end()])
+        start = match.end()
+    if start < len(block):
+        parts.append(block[start:])
+    return parts
+
+
+def read(block: bytes) -> Iterator[Event]:
+    """Yield the events of a block of whole events; comments, `id`, `retry` and events without data are passed over.
+
+    A last event without its blank line counts: some servers leave it out.
+    """
+    name = b""
+    data: list[bytes] = []
+    for line in _LINE_END.split(block.removeprefix(_BOM)):
+        if not line:
+            if data:
+                yield Event(name, b"\n".join(data))
+            name, data = b"", []
+            continue
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value
+    if data:
+        yield Event(name, b"\n".join(data))
