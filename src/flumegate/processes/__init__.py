@@ -1,0 +1,1 @@
+"""The processes of one gateway: supervisor, control and workers, and what passes between them."""
