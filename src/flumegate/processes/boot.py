@@ -33,6 +33,8 @@ class Facts(NamedTuple):
     retention_days: int
     log_level: str
     log_layout: str
+    watched: list[str]
+    """Files whose change means a reload."""
 
 
 class ChannelClosedError(ConnectionError):

@@ -223,6 +223,9 @@ class ControlEnd:
         self.on_hello = on_hello
         self.on_report = on_report
         self.workers: set[WorkerLine] = set()
+        self.idle = asyncio.Event()
+        """Set while no worker is connected."""
+        self.idle.set()
         self._server: asyncio.AbstractServer | None = None
         self._snapshot = b""
         self._version = 0
@@ -249,7 +252,14 @@ class ControlEnd:
             if other.hello and other.hello.name == hello.name:
                 other.close()
         self.workers.add(line)
+        self.idle.clear()
         self.on_hello(hello)
+
+    def forget(self, line: WorkerLine) -> None:
+        """Note that a line is closed; what the worker counted stays with the tally."""
+        self.workers.discard(line)
+        if not self.workers:
+            self.idle.set()
 
     def deliver(self, line: WorkerLine) -> int:
         """Send the newest Snapshot on one line; return its version, or 0 if it could not be queued."""
@@ -260,7 +270,7 @@ class ControlEnd:
         """Of the newest Snapshot."""
         return self._version
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop listening and hang up."""
         if self._server is not None:
             self._server.close()
@@ -278,8 +288,8 @@ class WorkerLine(_End):
         self._sent_version = 0
 
     def closed(self) -> None:
-        """Forget the line; what it counted stays with the tally."""
-        self._control.workers.discard(self)
+        """Leave the list of workers."""
+        self._control.forget(self)
 
     def take(self, kind: int, body: bytes) -> None:
         """Act on hello and counters.

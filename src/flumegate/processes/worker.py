@@ -101,8 +101,6 @@ class Worker:
             # Before the app has started, acknowledging would announce a gateway that does not answer yet.
             self.link.version = value.version
             self._report()
-            gc.collect()
-            gc.freeze()
             log.event("info", "snapshot_applied", version=value.version)
         self.ready.set()
 

@@ -1,0 +1,47 @@
+"""The command line: parses, finds the command, imports it only then, and turns its result into an exit code.
+
+Exit codes: 0 ok, 1 error, 2 usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from flumegate import __version__
+from flumegate.cli.commands import COMMANDS, GROUPS, SUMMARY
+
+USAGE_EXIT = 2
+INTERRUPTED_EXIT = 130
+
+
+def build() -> App:
+    """Return the application with every command registered, and none imported."""
+    app = App(name="flumegate", help=SUMMARY, version=__version__, version_flags=("--version",))
+    groups = {name: App(name=name, help=summary) for name, summary in GROUPS.items()}
+    for group in groups.values():
+        app.command(group)
+    for command in COMMANDS:
+        *above, name = command.words.split()
+        place = groups[above[0]] if above else app
+        place.command(command.target, name=name, help=command.summary)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; return the exit code."""
+    try:
+        result = build()(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError:
+        return USAGE_EXIT
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT
+    except BrokenPipeError:
+        # The reader of our output has left (`… | head`): nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,252 @@
+"""`python -m flumegate.processes.control`: reads the configuration, hands Snapshots to workers, stores their records.
+
+Nothing that happens here can delay a request: workers serve on while control is dead, frozen or behind. A control that
+replaces a dead one takes up where it was: the lock and the shelves are inherited, the Facts come from the supervisor.
+A configuration that is invalid is refused with its problems located, and the one before serves on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+
+from flumegate import log, snapshot
+from flumegate.processes import boot, settings, tally
+from flumegate.processes.banner import banner
+from flumegate.processes.first_start import StartRefusedError
+from flumegate.processes.link import ControlEnd, Hello, Report
+from flumegate.processes.recording import Recording
+from flumegate.processes.settings import Settings
+from flumegate.processes.shelf import Shelf, ShelfFullError
+from flumegate.processes.watch import POLL_SECONDS, Watch
+
+OPTIONS = ("boot", "shelf", "tally", "mock-port", "lock", "config")
+NICENESS = 5
+"""On a contended core the data plane goes first."""
+FLUSH_SECONDS = 2.5
+ORPHANED_SECONDS = 7.0
+"""How long to wait for orphaned workers to finish before the last records are stored."""
+
+
+class Control:
+    """The loop: link, supervisor's channel, watched files, clock."""
+
+    def __init__(self, kept: Settings, channel: boot.Channel, shelves: tuple[Shelf, Shelf], *, first: bool) -> None:
+        self.kept = kept
+        self.channel = channel
+        self.shelf, self.tally_shelf = shelves
+        self.first = first
+        self.tally = _read_tally(self.tally_shelf)
+        self.link = ControlEnd(Path(kept.facts.link), on_hello=self.greet, on_report=self.hear)
+        self.recording = Recording(
+            spool=Path(kept.facts.data_dir) / "spool",
+            database_url=kept.facts.database_url,
+            retention_days=kept.facts.retention_days,
+            live=sys.stdout.isatty(),
+        )
+        self.watch = Watch(kept.watched)
+        self.stopping = asyncio.Event()
+        self.reload_now = asyncio.Event()
+        self.orphaned = False
+        self.url = ""
+        self.announced = not first
+
+    async def run(self) -> int:
+        """Run until told to stop; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload_now.set)
+        loop.add_reader(self.channel.socket.fileno(), self.hear_supervisor)
+        await self.link.open()
+        self.publish(self.kept.snapshot)
+        self.hear_supervisor()
+        tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._follow_changes())]
+        try:
+            await self.stopping.wait()
+            if self.orphaned:
+                await self._workers_gone(ORPHANED_SECONDS)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.link.close()
+            if not await asyncio.to_thread(self.recording.finish, FLUSH_SECONDS):
+                log.event("warning", "records_left_in_spool", remedy="they are stored at the next start")
+            settings.leave(self.kept, started=bool(self.url) or not self.first)
+        return 0
+
+    def publish(self, value: snapshot.Snapshot) -> None:
+        """Shelve a Snapshot and hand it to every worker."""
+        data = snapshot.encode(value)
+        log.hide(provider.credential for provider in value.providers.values())
+        try:
+            self.shelf.write(data)
+        except (OSError, ShelfFullError) as problem:
+            log.event(
+                "error", "snapshot_not_shelved", reason=problem, effect="a worker that restarts waits for control"
+            )
+        self.link.push(data, value.version)
+
+    # Workers
+
+    def greet(self, hello: Hello) -> None:
+        """Take in a worker that has connected."""
+        self.tally.begin(hello.name, hello.pid)
+        self._share(hello.name)
+        self._acknowledged(hello.version)
+
+    def hear(self, hello: Hello, report: Report) -> None:
+        """Take a worker's report."""
+        self.tally.report(hello.name, hello.pid, report.counters)
+        self._acknowledged(report.version)
+
+    def _acknowledged(self, version: int) -> None:
+        if version and not self.announced and self.url:
+            self.announced = True
+            _say(f"flumegate ready on {self.url}\n")
+            self._settle()
+
+    def _settle(self) -> None:
+        """Begin what can wait until the gateway answers."""
+        os.nice(NICENESS)
+        self.recording.start()
+
+    def _share(self, name: str) -> None:
+        for line in self.link.workers:
+            if line.hello and line.hello.name == name:
+                line.send_peers(self.tally.others(name))
+
+    # Supervisor
+
+    def hear_supervisor(self) -> None:
+        """Act on what the supervisor says; its death ends control too."""
+        try:
+            for message in self.channel.receive():
+                if "listening" in message:
+                    self._listening(message["listening"])
+                elif "reload" in message:
+                    self.reload_now.set()
+                elif isinstance(child := message.get("child"), dict) and child.get("state") == "ended":
+                    self.tally.silence(str(child.get("name")), int(child.get("pid") or 0))
+        except boot.ChannelClosedError:
+            asyncio.get_running_loop().remove_reader(self.channel.socket.fileno())
+            if not self.stopping.is_set():
+                log.event("error", "supervisor_gone")
+                self.orphaned = True
+                self.stopping.set()
+
+    def _listening(self, address: object) -> None:
+        if not isinstance(address, list):
+            return
+        host, port = address
+        self.url = f"{self.kept.scheme}://{boot.authority(str(host), int(port))}"
+        if self.first:
+            _say(banner(self.kept.start(self.url), colour=sys.stdout.isatty()))
+        else:
+            log.event("info", "control_resumed", version=self.link.version)
+            self._settle()
+
+    async def _workers_gone(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.link.idle.wait()
+
+    # Clock
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for line in self.link.workers:
+                line.catch_up()
+                if line.hello:
+                    line.send_peers(self.tally.others(line.hello.name))
+            with contextlib.suppress(OSError, ShelfFullError):
+                self.tally_shelf.write(tally.encode(self.tally))
+            with contextlib.suppress(boot.ChannelClosedError):
+                self.channel.send("beat", 1)
+
+    async def _follow_changes(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self.reload_now.wait()
+            asked = self.reload_now.is_set()
+            self.reload_now.clear()
+            if self.watch.poll() or asked:
+                await self.reload()
+
+    async def reload(self) -> None:
+        """Load the configuration again and publish it; keep the old one if it is refused."""
+        look = self.watch.look()
+        try:
+            # In a thread: a slow disk must not keep control from hearing workers.
+            fresh = await asyncio.to_thread(self.kept.reload)
+        except (settings.InvalidError, StartRefusedError) as problem:
+            self.watch.loaded(look)
+            settings.log_refusal(problem, self.kept.snapshot.version)
+            return
+        self.watch.loaded(look, fresh.watched)
+        changed = fresh.snapshot.version != self.kept.snapshot.version
+        for name in self.kept.needs_restart(fresh):
+            log.event("warning", "restart_needed", setting=name, remedy="the change takes effect at the next start")
+        self.kept = fresh
+        self.recording.retention_days = fresh.retention_days
+        if changed:
+            self.publish(fresh.snapshot)
+        log.event("info", "config_applied" if changed else "config_unchanged", version=fresh.snapshot.version)
+
+
+def _say(text: str) -> None:
+    """Write to stdout; nobody listening there is no reason to stop."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _read_tally(shelf: Shelf) -> tally.Tally:
+    kept = shelf.read()
+    if kept is not None:
+        with contextlib.suppress(msgspec.MsgspecError):
+            return tally.decode(kept)
+    return tally.Tally()
+
+
+def main(arguments: list[str]) -> int:
+    """Run control until it is told to stop; return its exit code."""
+    options = boot.read_options(arguments, OPTIONS)
+    log.configure(process="control")
+    channel = boot.Channel(socket.socket(fileno=int(options["boot"])))
+    shelves = (Shelf(int(options["shelf"])), Shelf(int(options["tally"])))
+    config = Path(options["config"]) if "config" in options else None
+    mock_port = int(options["mock-port"]) if "mock-port" in options else None
+    first = "lock" not in options
+    try:
+        kept = (
+            settings.start(config, mock_port, channel)
+            if first
+            else settings.resume(config, mock_port, channel, shelves[0])
+        )
+    except (settings.InvalidError, StartRefusedError) as problem:
+        settings.print_refusal(problem)
+        with contextlib.suppress(boot.ChannelClosedError):
+            channel.send("failed", 1)
+        return 1
+    except boot.ChannelClosedError:
+        return 1
+
+    async def live() -> int:
+        return await Control(kept, channel, shelves, first=first).run()
+
+    return asyncio.run(live())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,185 @@
+"""What the first start makes in the data folder, and what every start checks: folders, pepper, client key, the lock.
+
+Only the gateway's own user can read any of it. A file that others could have read, or that is too short to be one of
+ours, stops the start with the remedy. Files appear whole or not at all: written beside, synced, then renamed.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import re
+import secrets
+import stat
+import tempfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+PEPPER_BYTES = 32
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_KEY = re.compile(r"(sk-fg-[0-9A-Za-z]{8}-[0-9A-Za-z_-]{43})([0-9A-Za-z]{6})")
+_SOCKET_PATH_BYTES = 100
+"""The kernel takes 107 on Linux and 103 elsewhere."""
+
+
+class StartRefusedError(Exception):
+    """The gateway must not start like this; the message says why and what to do."""
+
+
+class ClientKey(NamedTuple):
+    """The key that clients use as long as the configuration names none."""
+
+    key: str
+    created: bool
+    """This start made it."""
+
+
+def open_folder(folder: Path) -> None:
+    """Create the data folder and the folders in it, readable by nobody else.
+
+    Raises:
+        StartRefusedError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("run", "spool"):
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+            (folder / name).chmod(0o700)
+    except OSError as problem:
+        raise StartRefusedError(
+            f"{folder}: cannot keep data there ({problem.strerror}): "
+            "make it writable for this user, or choose another folder with --data-dir (server.data_dir)"
+        ) from problem
+
+
+def take_lock(folder: Path) -> int:
+    """Return the descriptor of the lock that keeps a second gateway off this folder.
+
+    The lock belongs to the open file: it lasts as long as any process holds the descriptor or a copy of it.
+
+    Raises:
+        StartRefusedError: another gateway holds it, or the file system has no locks.
+    """
+    path = folder / "run" / "lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise StartRefusedError(f"{path}: cannot be opened ({problem.strerror}): give it to this user") from problem
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as problem:
+        owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise StartRefusedError(
+            f"{folder}: another gateway (process {owner or 'unknown'}) keeps its data there: "
+            "stop it, or give this one a folder of its own with --data-dir (server.data_dir)"
+        ) from problem
+    except OSError as problem:
+        os.close(descriptor)
+        raise StartRefusedError(
+            f"{path}: cannot be locked ({problem.strerror}): choose a folder on a local file system with --data-dir"
+        ) from problem
+    # Control is the supervisor's child; the supervisor is the process that a user would stop.
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getppid()}\n".encode(), 0)
+    return descriptor
+
+
+def link_path(folder: Path) -> Path:
+    """Return where the link's socket goes: the data folder, or a private temporary one if that path is too long."""
+    path = folder.resolve() / "run" / "link.sock"
+    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
+        return path
+    return Path(tempfile.mkdtemp(prefix="flumegate-")) / "link.sock"
+
+
+def pepper(folder: Path) -> bytes:
+    """Return the secret that keys are hashed with, made at the first start.
+
+    Raises:
+        StartRefusedError: the file is weak, or others can read it.
+    """
+    path = folder / "pepper"
+    kept = _read(path)
+    if kept is None:
+        kept = secrets.token_bytes(PEPPER_BYTES)
+        _write(path, kept)
+    if len(kept) < PEPPER_BYTES or len(set(kept)) < PEPPER_BYTES // 4:
+        raise StartRefusedError(f"{path}: too weak to protect keys: delete it, and the next start makes a new one")
+    return kept
+
+
+def client_key(folder: Path) -> ClientKey:
+    """Return the client key, made at the first start that needs one.
+
+    Raises:
+        StartRefusedError: the file holds none of ours, or others can read it.
+    """
+    path = folder / "client.key"
+    kept = _read(path)
+    if kept is None:
+        key = make_key()
+        _write(path, key.encode() + b"\n")
+        return ClientKey(key, created=True)
+    key = kept.decode("ascii", "replace").strip()
+    if not is_key(key):
+        raise StartRefusedError(f"{path}: holds no key of ours: delete it, and the next start makes a new one")
+    return ClientKey(key, created=False)
+
+
+def make_key() -> str:
+    """Return a new key: `sk-fg-<id>-<secret><check>`, with 256 secret bits."""
+    identity = "".join(secrets.choice(_BASE62) for _ in range(8))
+    secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    body = f"sk-fg-{identity}-{secret}"
+    return body + _check(body)
+
+
+def is_key(text: str) -> bool:
+    """Tell whether the text has the form of a key and the right check digits."""
+    found = _KEY.fullmatch(text)
+    return found is not None and _check(found[1]) == found[2]
+
+
+def _check(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    digits = ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = _BASE62[digit] + digits
+    return digits
+
+
+def _read(path: Path) -> bytes | None:
+    """Return a private file's content, or None if there is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise StartRefusedError(f"{path}: cannot be read ({problem.strerror}): give it to this user") from problem
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor whose mode is checked, not the path again
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_uid not in {os.geteuid(), 0}:
+            raise StartRefusedError(f"{path}: belongs to someone else: delete it, and the next start makes a new one")
+        if facts.st_mode & 0o077:
+            raise StartRefusedError(
+                f"{path}: other users can read it: run `chmod 600 {path}`, or delete it for a new one"
+            )
+        return file.read(4096)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - mkstemp made it private and exclusive
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        Path(beside).replace(path)
+    except OSError as problem:
+        raise StartRefusedError(
+            f"{path}: cannot be written ({problem.strerror}): free some space, or choose another folder with --data-dir"
+        ) from problem

@@ -1,0 +1,263 @@
+"""Where the processes meet the configuration: it is loaded here, at start and again on change, and compiled.
+
+The rest of this room sees Facts (what supervisor and restarts need) and Snapshots (what workers need), and problems
+only as text. Loading touches files and the environment; nothing here touches the network beyond what `config` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from flumegate import log, snapshot
+from flumegate.config.address import read_listen
+from flumegate.config.load import Loaded, load
+from flumegate.config.problem import ConfigInvalid
+from flumegate.manage.compile import compile_snapshot
+from flumegate.processes import boot, first_start
+from flumegate.processes.banner import Start
+from flumegate.processes.first_start import ClientKey, StartRefusedError
+from flumegate.processes.shelf import Shelf
+
+RESUME_SECONDS = 5.0
+_AT_START = {
+    "host": "server.listen",
+    "port": "server.listen",
+    "workers": "server.workers",
+    "drain_seconds": "server.drain_seconds",
+    "data_dir": "server.data_dir",
+    "database_url": "database.url",
+    "log_level": "log.level",
+    "log_layout": "log.format",
+}
+"""Facts that take effect at the next start only, and the settings that they come from."""
+
+InvalidError = ConfigInvalid
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The configuration that is in force, and what it was made from."""
+
+    config: Path | None
+    """As given on the command line."""
+    mock_port: int | None
+    facts: boot.Facts
+    """Of the start; later changes to them wait for the next one."""
+    snapshot: snapshot.Snapshot
+    pepper: bytes
+    key: ClientKey | None
+    loaded: Loaded | None
+    """None: control was restarted while the file was invalid, and runs on what the shelf kept."""
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """The files whose change means a reload."""
+        return tuple(self.loaded.watched) if self.loaded else tuple(Path(name) for name in self.facts.watched)
+
+    @property
+    def retention_days(self) -> int:
+        """How long records are kept."""
+        return self.loaded.config.records.retention_days if self.loaded else self.facts.retention_days
+
+    @property
+    def scheme(self) -> str:
+        """What clients speak: http or https."""
+        return "https" if self.snapshot.door.tls_cert else "http"
+
+    def reload(self) -> Settings:
+        """Return what the configuration says now; the Snapshot's version is higher only if something has changed.
+
+        Raises:
+            ConfigInvalid: it is invalid.
+            StartRefusedError: a file in the data folder is.
+        """
+        loaded = load(self.config, os.environ)
+        if loaded.needs_mock and not self.facts.needs_mock:
+            raise StartRefusedError(
+                "no provider is left, and the built-in mock is started only with the gateway: "
+                "add a provider, or start the gateway again"
+            )
+        _print_warnings(loaded)
+        key = _client_key(loaded, Path(self.facts.data_dir))
+        fresh = _compile(loaded, self.snapshot.version + 1, self.pepper, key, self.mock_port)
+        if msgspec.structs.replace(fresh, version=self.snapshot.version) == self.snapshot:
+            fresh = self.snapshot
+        return replace(self, loaded=loaded, key=key, snapshot=fresh)
+
+    def needs_restart(self, fresh: Settings) -> list[str]:
+        """Return the settings whose change in `fresh` takes effect at the next start only."""
+        if fresh.loaded is None or (self.loaded is not None and self.loaded == fresh.loaded):
+            return []
+        now = _facts(fresh.loaded, self.facts.link)
+        names = [_AT_START[name] for name in _AT_START if getattr(now, name) != getattr(self.facts, name)]
+        return list(dict.fromkeys(names))
+
+    def start(self, url: str) -> Start:
+        """Return what the banner says."""
+        loaded = self.loaded
+        names = sorted(self.snapshot.providers)
+        return Start(
+            url=url,
+            providers=names,
+            mock=self.facts.needs_mock,
+            source=str(loaded.source) if loaded and loaded.source else "",
+            records=self.facts.database_url.removeprefix("sqlite:///"),
+            key=self.key.key if self.key and self.key.created else "",
+            key_file=str(Path(self.facts.data_dir) / "client.key") if self.key else "",
+            auth_open=self.snapshot.auth_open,
+            model=_example_model(self.snapshot, mock=self.facts.needs_mock),
+        )
+
+
+def start(config: Path | None, mock_port: int | None, channel: boot.Channel) -> Settings:
+    """Load the configuration for the first time, prepare the data folder, and tell the supervisor the Facts.
+
+    Raises:
+        ConfigInvalid: the configuration is invalid.
+        StartRefusedError: the data folder is unusable, in use, or holds something weak.
+        ChannelClosedError: the supervisor is gone.
+    """
+    loaded = load(config, os.environ)
+    folder = loaded.config.server.data_dir
+    first_start.open_folder(folder)
+    lock = first_start.take_lock(folder)
+    pepper = first_start.pepper(folder)
+    key = _client_key(loaded, folder)
+    facts = _facts(loaded, str(first_start.link_path(folder)))
+    log.configure(log.level(facts.log_level), log.layout(facts.log_layout), "control")
+    _print_warnings(loaded)
+    # Before the Snapshot is compiled: sockets and workers come up meanwhile.
+    channel.send("boot", facts._asdict(), descriptors=[lock])
+    compiled = _compile(loaded, 1, pepper, key, mock_port)
+    return Settings(config, mock_port, facts, compiled, pepper, key, loaded)
+
+
+def resume(config: Path | None, mock_port: int | None, channel: boot.Channel, shelf: Shelf) -> Settings:
+    """Take up where a dead control was; an invalid configuration is refused as it would have been by the old one.
+
+    Raises:
+        ConfigInvalid: the configuration is invalid, and the shelf holds nothing to go on with.
+        StartRefusedError: a file in the data folder is weak, or others can read it.
+        ChannelClosedError: the supervisor is gone.
+    """
+    told = channel.wait(RESUME_SECONDS)
+    if not told or "resume" not in told[0]:
+        raise boot.ChannelClosedError("the supervisor did not say where to resume")
+    facts = boot.read_facts(told[0]["resume"])
+    log.configure(log.level(facts.log_level), log.layout(facts.log_layout), "control")
+    folder = Path(facts.data_dir)
+    kept = shelf.read()
+    old = Settings(
+        config,
+        mock_port,
+        facts,
+        snapshot.decode(kept) if kept else snapshot.Snapshot(version=0, providers={}),
+        first_start.pepper(folder),
+        None,
+        None,
+    )
+    channel.send("boot", facts._asdict())
+    try:
+        return old.reload()
+    except (ConfigInvalid, StartRefusedError) as problem:
+        if not kept:
+            raise
+        log_refusal(problem, old.snapshot.version)
+        return old
+
+
+def leave(kept: Settings, *, started: bool) -> None:
+    """Remove what the next start must not find: the link's socket, and a key that nobody was shown."""
+    link = Path(kept.facts.link)
+    link.unlink(missing_ok=True)
+    if link.parent.name != "run":
+        shutil.rmtree(link.parent, ignore_errors=True)
+    if not started and kept.key and kept.key.created:
+        (Path(kept.facts.data_dir) / "client.key").unlink(missing_ok=True)
+
+
+def print_refusal(problem: ConfigInvalid | StartRefusedError) -> None:
+    """Say on stderr why the gateway does not start."""
+    _print(["the configuration is invalid, nothing was started:", *_lines(problem)])
+
+
+def log_refusal(problem: ConfigInvalid | StartRefusedError, version: int) -> None:
+    """Say in the log why a change is not applied."""
+    lines = _lines(problem)
+    for line in lines:
+        log.event("error", "config_problem", problem=line)
+    log.event("error", "config_refused", problems=len(lines), effect="the old one serves on", version=version)
+
+
+def _lines(problem: ConfigInvalid | StartRefusedError) -> list[str]:
+    return [str(each) for each in problem.problems] if isinstance(problem, ConfigInvalid) else [str(problem)]
+
+
+def _print(lines: Sequence[str]) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write("".join(f"flumegate: {log.visible(line)}\n" for line in lines))
+        sys.stderr.flush()
+
+
+def _print_warnings(loaded: Loaded) -> None:
+    _print([f"warning: {warning}" for warning in loaded.warnings])
+
+
+def _client_key(loaded: Loaded, folder: Path) -> ClientKey | None:
+    auth = loaded.config.auth
+    if auth.mode == "open" or auth.static_keys:
+        return None
+    key = first_start.client_key(folder)
+    log.hide([key.key])
+    return key
+
+
+def _compile(
+    loaded: Loaded, version: int, pepper: bytes, key: ClientKey | None, mock_port: int | None
+) -> snapshot.Snapshot:
+    log.hide(entry for secret in loaded.config.auth.static_keys for entry in secret.entries())
+    return compile_snapshot(
+        loaded,
+        version=version,
+        pepper=pepper,
+        extra_keys=[key.key] if key else [],
+        mock_port=mock_port if loaded.needs_mock else None,
+    )
+
+
+def _facts(loaded: Loaded, link: str) -> boot.Facts:
+    config = loaded.config
+    listen = read_listen(config.server.listen)
+    folder = config.server.data_dir
+    url = config.database.url.reveal() if config.database.url else f"sqlite:///{folder / 'flumegate.db'}"
+    return boot.Facts(
+        host=listen.host,
+        port=listen.port,
+        workers=config.server.workers,
+        drain_seconds=config.server.drain_seconds,
+        needs_mock=loaded.needs_mock,
+        data_dir=str(folder),
+        link=link,
+        database_url=url,
+        retention_days=config.records.retention_days,
+        log_level=config.log.level,
+        log_layout=config.log.format,
+        watched=[str(path) for path in loaded.watched],
+    )
+
+
+def _example_model(value: snapshot.Snapshot, *, mock: bool) -> str:
+    if mock:
+        return "mock/hello"
+    if value.models:
+        return next(iter(value.models))
+    speaks_openai = [name for name, provider in value.providers.items() if "openai" in provider.speaks]
+    return f"{(speaks_openai or list(value.providers) or ['provider'])[0]}/MODEL"
