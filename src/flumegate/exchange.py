@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from flumegate.ir.usage import Usage
 from flumegate.records.request import Attempt
 
 if TYPE_CHECKING:
@@ -68,110 +67,73 @@ class Upload(Protocol):
     """As announced; None = chunked."""
     ended: bool
 
-    def attach(self, sink: Sink) -> None:
-        """Hand over what has arrived and go on piece by piece."""
+    def attach(self, sink: Sink) -> Source:
+        """Hand over what has arrived and go on piece by piece; return who is to be paused when the sink is full."""
 
     def peek(self) -> bytes:
         """Return what has arrived so far and was not handed over yet."""
 
 
 class Exchange:
-    """One request. Times are seconds of the event loop's clock; `started_at` is Unix time."""
+    """One request. Times are seconds of the event loop's clock; `started_at` is Unix time.
 
-    __slots__ = (
-        "attempts",
-        "body",
-        "client",
-        "client_abort",
-        "coding_undone",
-        "endpoint",
-        "error_code",
-        "family",
-        "finish_reason",
-        "first_byte",
-        "first_token",
-        "head_sent",
-        "headers",
-        "key_id",
-        "kind",
-        "lane",
-        "method",
-        "model_requested",
-        "outcome",
-        "path",
-        "picked",
-        "plan",
-        "project",
-        "query",
-        "record_id",
-        "reply",
-        "request_bytes",
-        "request_id",
-        "response_body",
-        "response_bytes",
-        "sent",
-        "settled",
-        "snapshot",
-        "started",
-        "started_at",
-        "status",
-        "stream",
-        "tap",
-        "upload",
-        "upstream_ended",
-        "usage",
-        "usage_partial",
-    )
+    Defaults stand on the class: an exchange pays only for what it sets.
+    """
+
+    # Filled by the door.
+    reply: Reply
+    method: bytes
+    path: bytes
+    query: bytes
+    """With its question mark, or empty."""
+    headers: Headers
+    picked: dict[bytes, bytes]
+    """The few fields that the gateway itself reads, by lower-case name."""
+    snapshot: Snapshot
+    started: float
+    started_at: float
+    record_id: str
+    request_id: bytes
+    client: str
+    body: bytes = b""
+    upload: Upload | None = None
+    request_bytes: int = 0
+    kind: str = ""
+    """What the path asks for: an endpoint's name, or `transparent`, `models`, `upstreams`, …"""
+    family: str = "openai"
+    """Whose error shape the caller understands."""
+    endpoint: Endpoint | None = None
+
+    # Filled by gates and plan.
+    key_id: str = ""
+    project: str = ""
+    model_requested: str = ""
+    stream: bool = False
+    plan: Plan | None = None
+    lane: str = "local"
+    coding_undone: bool = False
+    """The request body arrived compressed and is sent on plain."""
+
+    # Filled by attempt and relay.
+    attempts: tuple[Attempt, ...] = ()
+    sent: float | None = None
+    first_byte: float | None = None
+    first_token: float | None = None
+    tap: Tap | None = None
+    usage_partial: bool = False
+    status: int = 0
+    head_sent: bool = False
+    """The commit point: from here on there is no other answer than this one."""
+    outcome: str = "ok"
+    error_code: str = ""
+    response_bytes: int = 0
+    response_body: list[bytes] | None = None
+    """The answer's pieces where content is recorded, else None."""
+    client_abort: bool = False
+    settled: bool = False
 
     def __init__(self, reply: Reply, method: bytes, path: bytes, query: bytes) -> None:
-        # Filled by the door.
         self.reply = reply
         self.method = method
         self.path = path
         self.query = query
-        """With its question mark, or empty."""
-        self.headers: Headers = []
-        self.picked: dict[bytes, bytes] = {}
-        """The few fields that the gateway itself reads, by lower-case name."""
-        self.body: bytes = b""
-        self.upload: Upload | None = None
-        self.request_bytes = 0
-        self.client = ""
-        self.started = 0.0
-        self.started_at = 0.0
-        self.record_id = ""
-        self.request_id = b""
-        self.kind = ""
-        """What the path asks for: an endpoint's name, or `transparent`, `models`, `upstreams`, …"""
-        self.family = "openai"
-        """Whose error shape the caller understands."""
-        self.endpoint: Endpoint | None = None
-        self.snapshot: Snapshot
-        # Filled by gates and plan.
-        self.key_id = ""
-        self.project = ""
-        self.model_requested = ""
-        self.stream = False
-        self.plan: Plan | None = None
-        self.lane = ""
-        self.coding_undone = False
-        """The request body arrived compressed and is sent on plain."""
-        # Filled by attempt and relay.
-        self.attempts: list[Attempt] = []
-        self.sent: float | None = None
-        self.first_byte: float | None = None
-        self.first_token: float | None = None
-        self.upstream_ended: float | None = None
-        self.tap: Tap | None = None
-        self.usage: Usage | None = None
-        self.usage_partial = False
-        self.finish_reason = ""
-        self.status = 0
-        self.head_sent = False
-        """The commit point: from here on there is no other answer than this one."""
-        self.outcome = "ok"
-        self.error_code = ""
-        self.response_bytes = 0
-        self.response_body: list[bytes] | None = None
-        self.client_abort = False
-        self.settled = False

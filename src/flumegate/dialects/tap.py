@@ -6,6 +6,7 @@ when a cheap byte test says that they matter; the last few blocks are kept, so t
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable
 
@@ -15,6 +16,7 @@ from flumegate.wire import sse
 _KEPT_BLOCKS = 8
 _KEPT_BLOCK_BYTES = 8_192
 _USAGE_MARKS = (b'"usage":{', b'"usage": {')
+_USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
 _ERROR_MARK = b'"error"'
 
 
@@ -60,3 +62,11 @@ class Tap:
         if self.complete or self.failed:
             return
         self.look(sse.read(b"".join(self._kept)))
+
+    def read_tail(self, tail: bytes) -> None:
+        """Look at the end of an answer too large to be kept: its usage stands in the last kilobytes."""
+        found = None
+        for found in _USAGE_OBJECT.finditer(tail):
+            pass
+        if found is not None:
+            self.read_whole(b'{"usage":%b}' % found[1])

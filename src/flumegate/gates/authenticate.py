@@ -1,7 +1,7 @@
 """Who is asking: the client's key, looked up by its keyed digest.
 
-Keys are stored as HMAC-SHA-256(pepper, key). A look-up by digest leaks no time about the key itself: two keys that share
-a prefix have unrelated digests.
+Keys are stored as HMAC-SHA-256(pepper, key). A look-up by digest leaks no time about the key itself: two keys that
+share a prefix have unrelated digests.
 """
 
 from __future__ import annotations
@@ -27,11 +27,7 @@ def authenticate(exchange: Exchange) -> None:
     snapshot = exchange.snapshot
     if snapshot.auth_open:
         return
-    authorization = exchange.picked.get(b"authorization")
-    if authorization is not None and len(exchange.picked) == 1 and authorization.startswith(b"Bearer "):
-        key: bytes | None = authorization[7:]
-    else:
-        key = credential_of(exchange.picked)
+    key = credential_of(exchange.picked)
     if not key:
         raise GatewayError(
             UNAUTHENTICATED,

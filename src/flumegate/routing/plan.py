@@ -106,8 +106,8 @@ class Planner:
             raise GatewayError(
                 INVALID_REQUEST,
                 "translation_not_available",
-                f"The model {model[:100]!r} is served by {provider.name!r}, which speaks {speaks}, and this endpoint is "
-                f"{endpoint.dialect}'s. Translation between dialects is not there yet: use that provider's own "
+                f"The model {model[:100]!r} is served by {provider.name!r}, which speaks {speaks}, and this endpoint "
+                f"is {endpoint.dialect}'s. Translation between dialects is not there yet: use that provider's own "
                 "endpoint, or a model of a provider that speaks this dialect.",
                 param="model",
             )

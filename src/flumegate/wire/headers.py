@@ -131,20 +131,18 @@ def credential_of(picked: dict[bytes, bytes]) -> bytes | None:
     Raises:
         GatewayError: two fields carry different keys, or `authorization` has no Bearer scheme.
     """
-    found: bytes | None = None
-    for name in CREDENTIALS:
+    found = picked.get(b"authorization")
+    if found is not None:
+        if found[:7].lower() != b"bearer ":
+            raise GatewayError(
+                INVALID_REQUEST, "invalid_authorization", "The Authorization header must read 'Bearer <key>'."
+            )
+        found = found[7:].strip()
+    for name in CREDENTIALS[1:]:
         value = picked.get(name)
-        if value is None:
+        if value is None or value == found:
             continue
-        if name == b"authorization":
-            if value[:7].lower() != b"bearer ":
-                raise GatewayError(
-                    INVALID_REQUEST,
-                    "invalid_authorization",
-                    "The Authorization header must read 'Bearer <key>'.",
-                )
-            value = value[7:].strip()
-        if found is not None and found != value:
+        if found is not None:
             raise GatewayError(
                 INVALID_REQUEST,
                 "conflicting_credentials",

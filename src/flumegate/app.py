@@ -1,0 +1,96 @@
+"""The composition root of a worker: the only file that knows every room of the data plane."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from pathlib import Path
+from time import monotonic
+
+from flumegate.door.server import Server
+from flumegate.engine.run import Engine
+from flumegate.engine.settle import Settlement
+from flumegate.records.counters import Counters
+from flumegate.routing.plan import Planner
+from flumegate.snapshot import Snapshot
+from flumegate.spool.append import SpoolWriter
+from flumegate.upstream.pool import Upstream
+
+SWEEP_SECONDS = 0.25
+SYNC_TURNS = 2
+HOUSEKEEPING_TURNS = 4
+
+
+class WorkerApp:
+    """The data plane of one process.
+
+    Attributes:
+        peers: the sum of all other workers' counters, as control reports it.
+    """
+
+    def __init__(self, *, name: str, spool_folder: Path) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._counters = Counters()
+        self._spool = SpoolWriter(
+            spool_folder, name, max_bytes=Snapshot(version=0, providers={}).records.spool_max_bytes
+        )
+        self._upstream = Upstream(self._loop)
+        self._settlement = Settlement(self._loop, self._spool, self._counters)
+        self._engine = Engine(self._loop, Snapshot(version=0, providers={}), self._upstream, self._settlement)
+        self._server = Server(self._loop, self._engine, self._all_counters, self._counters.totals)
+        self._turn = 0
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.peers = Counters()
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Swap the Snapshot: exchanges under way keep the one that they began with."""
+        self._engine.snapshot = snapshot
+        self._engine.planner = Planner(snapshot)
+        self._upstream.keep_only(snapshot.providers)
+        self._settlement.policy = snapshot.records
+        self._spool.max_bytes = snapshot.records.spool_max_bytes
+        self._server.apply(snapshot)
+        gc.collect()
+        gc.freeze()
+
+    async def start(self, sock: socket.socket) -> None:
+        """Begin to accept connections."""
+        await self._server.start(sock)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        self._server.sweep()
+        self._upstream.sweep()
+        self._turn += 1
+        if self._turn % SYNC_TURNS == 0:
+            self._settlement.sync_soon()
+        if self._turn % HOUSEKEEPING_TURNS == 0:
+            self._spool.rotate_if_stale(monotonic())
+        self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def counters(self) -> Counters:
+        """Return this worker's running totals."""
+        counters = self._counters
+        counters.totals["records_dropped"] = self._spool.dropped
+        counters.totals["contents_dropped"] = self._spool.dropped_content
+        counters.gauges["connections_open"] = len(self._server.connections)
+        counters.gauges["upstream_connections_open"] = self._upstream.open_connections()
+        counters.gauges["spool_bytes"] = self._spool.bytes
+        return counters
+
+    def _all_counters(self) -> Counters:
+        total = Counters()
+        total.add(self.counters())
+        total.add(self.peers)
+        return total
+
+    async def drain(self, seconds: float) -> None:
+        """Accept no more, finish what is under way, flush the spool."""
+        await self._server.drain(seconds)
+        self._upstream.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await asyncio.sleep(0)  # cancelled exchanges settle in the turn after their connection was closed
+        await asyncio.sleep(0)
+        self._settlement.close()

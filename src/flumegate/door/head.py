@@ -1,0 +1,129 @@
+"""What the door checks in a request's head beyond llhttp's own strictness, and the few fields that it reads."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from flumegate.errors import HEADERS_TOO_LARGE, INVALID_REQUEST, TOO_LARGE, GatewayError, Kind
+from flumegate.snapshot import Door
+from flumegate.wire.headers import CREDENTIALS, Headers, valid_request_id
+
+READ = frozenset(
+    (
+        *CREDENTIALS,
+        b"anthropic-version",
+        b"access-control-request-method",
+        b"access-control-request-headers",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"origin",
+        b"traceparent",
+        b"transfer-encoding",
+        b"x-flumegate-tags",
+        b"x-request-id",
+        b"x-upstream-name",
+    )
+)
+"""Fields that decide something here. Two of one name must agree: we and the upstream might read different ones."""
+
+EXPECTATION_FAILED = Kind("expectation_failed", 417, "client")
+
+
+class _Version(Protocol):
+    def get_http_version(self) -> str: ...
+
+
+def check(parser: _Version, headers: Headers, picked: dict[bytes, bytes], conflict: bytes, door: Door) -> int | None:
+    """Return the length of the body that follows: 0 = none, None = chunked.
+
+    Raises:
+        GatewayError: a head that two parsers could read differently (RFC 9112 §11.2), or one beyond the limits.
+    """
+    if len(headers) > door.max_headers:
+        raise GatewayError(
+            HEADERS_TOO_LARGE,
+            "too_many_headers",
+            f"The request has more than {door.max_headers} header fields (server.max_headers).",
+            close=True,
+        )
+    if conflict:
+        raise _malformed(f"the header {conflict.decode('latin-1')!r} appears twice with different values")
+    version = parser.get_http_version()
+    if version not in ("1.1", "1.0"):
+        raise _malformed("only HTTP/1.1 and HTTP/1.0 are spoken here")
+    if b"host" not in picked and version == "1.1":
+        raise _malformed("the Host header is missing")
+    expected = picked.get(b"expect")
+    if expected is not None and expected.lower() != b"100-continue":
+        raise GatewayError(
+            EXPECTATION_FAILED, "expectation_failed", "Only 'Expect: 100-continue' is understood.", close=True
+        )
+    coding = picked.get(b"transfer-encoding")
+    if coding is not None:
+        if version == "1.0" or coding.lower() != b"chunked":
+            raise _malformed("Transfer-Encoding may only be 'chunked', and only in HTTP/1.1")
+        return None
+    length = picked.get(b"content-length")
+    return int(length) if length is not None else 0
+
+
+def check_size(headers: Headers, door: Door) -> None:
+    """Measure a head that arrived in one read with other bytes.
+
+    Raises:
+        GatewayError: 431, it is beyond the limit.
+    """
+    if sum(len(name) + len(value) + 4 for name, value in headers) > door.max_header_bytes:
+        raise too_large(door)
+
+
+def _malformed(what: str) -> GatewayError:
+    return GatewayError(INVALID_REQUEST, "malformed_request", f"The request is not acceptable: {what}.", close=True)
+
+
+def too_large(door: Door) -> GatewayError:
+    """Return the error for a head beyond the limit."""
+    return GatewayError(
+        HEADERS_TOO_LARGE,
+        "headers_too_large",
+        f"The request's headers are larger than {door.max_header_bytes} bytes (server.max_header_bytes).",
+        close=True,
+    )
+
+
+def body_too_large(door: Door) -> GatewayError:
+    """Return the error for a body beyond the limit."""
+    return GatewayError(
+        TOO_LARGE,
+        "body_too_large",
+        f"The body is larger than {door.max_body_bytes} bytes (server.max_body_bytes).",
+        close=True,
+    )
+
+
+def plain_path(path: bytes) -> bytes:
+    """Return the path of a request target, which may be in absolute form (RFC 9112 §3.2.2)."""
+    if path[:7].lower() == b"http://" or path[:8].lower() == b"https://":
+        return urlsplit(path).path or b"/"
+    return path
+
+
+def request_id(picked: dict[bytes, bytes]) -> bytes:
+    """Return the client's own request id where it is a valid one, else empty."""
+    value = picked.get(b"x-request-id")
+    return value if value is not None and valid_request_id(value) else b""
+
+
+def expects_continue(picked: dict[bytes, bytes]) -> bool:
+    """Tell whether the client waits for an invitation before it sends its body."""
+    return b"expect" in picked
+
+
+def is_preflight(picked: dict[bytes, bytes]) -> bool:
+    """Tell whether an OPTIONS request is a browser's question about another request (Fetch §4.8)."""
+    return b"origin" in picked and b"access-control-request-method" in picked

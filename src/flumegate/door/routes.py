@@ -1,0 +1,107 @@
+"""What a path means. Pure: method and path in, a route out.
+
+A doubled `/v1/v1` and trailing slashes are tolerated, nothing is ever redirected: many clients drop their body or key
+on the way.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flumegate.dialects.registry import ENDPOINTS, Endpoint
+from flumegate.errors import INVALID_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, GatewayError
+
+PROBES = frozenset(("health", "ready", "live", "metrics", "root"))
+"""Answered by the door itself: no key, no record."""
+
+
+class Route(NamedTuple):
+    """A meaning: its kind, whose error shape applies, and the endpoint where it is one of a dialect's."""
+
+    kind: str
+    family: str = "openai"
+    endpoint: Endpoint | None = None
+    methods: tuple[bytes, ...] = ()
+    """Empty = any."""
+
+
+_READ = (b"GET", b"HEAD")
+_WRITE = (b"POST",)
+_EXACT: dict[bytes, Route] = {
+    f"/v1{endpoint.path}".encode(): Route(endpoint.name, endpoint.dialect, endpoint, _WRITE) for endpoint in ENDPOINTS
+}
+_EXACT[b"/response"] = _EXACT[b"/v1/responses"]
+_EXACT |= {
+    b"/v1/models": Route("models", methods=_READ),
+    b"/": Route("root", methods=_READ),
+    b"/health": Route("health", methods=_READ),
+    b"/api/health": Route("health", methods=_READ),
+    b"/live": Route("live", methods=_READ),
+    b"/ready": Route("ready", methods=_READ),
+    b"/metrics": Route("metrics", methods=_READ),
+    b"/metrics/prometheus": Route("metrics", methods=_READ),
+}
+_MODEL = Route("model", methods=_READ)
+_TRANSPARENT = Route("transparent")
+_UPSTREAMS = Route("upstreams", methods=_READ)
+_RESPONSES = b"/v1/responses"
+
+
+def find(method: bytes, path: bytes, prefix: bytes) -> tuple[Route, bytes]:
+    """Return the route of a path and the path in its plain form; `prefix` is the transparent proxy's.
+
+    Raises:
+        GatewayError: 404 for a path that nobody serves, 405 for a method that it does not take, 400 for a path that
+            could leave the place it seems to name.
+    """
+    route = _EXACT.get(path)
+    if route is None:
+        route, path = _look_further(path, prefix)
+    if route.methods and method not in route.methods:
+        raise GatewayError(
+            METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            f"{path.decode('latin-1')[:100]} takes {' and '.join(m.decode() for m in route.methods)} only.",
+        )
+    return route, path
+
+
+def _look_further(path: bytes, prefix: bytes) -> tuple[Route, bytes]:
+    if not path.startswith(b"/"):
+        raise GatewayError(INVALID_REQUEST, "invalid_path", "The request target must be a path that begins with '/'.")
+    if _is_evasive(path):
+        raise GatewayError(
+            INVALID_REQUEST,
+            "invalid_path",
+            "The path holds dot segments, backslashes or encoded slashes; send it plain.",
+        )
+    behind_prefix = path.startswith(prefix + b"/v1/")
+    if behind_prefix:
+        plain = path.rstrip(b"/")
+        return (_UPSTREAMS if plain == prefix + b"/v1/upstreams" else _TRANSPARENT), path
+    plain = path.rstrip(b"/") or b"/"
+    while plain.startswith(b"/v1/v1/"):
+        plain = plain[3:]
+    route = _EXACT.get(plain)
+    if route is not None:
+        return route, plain
+    if plain.startswith(b"/v1/models/"):
+        return _MODEL, plain
+    if plain.startswith(b"/v1/") and len(plain) > 4:
+        return _TRANSPARENT, plain if plain != path and path.startswith(b"/v1/v1/") else path
+    raise GatewayError(
+        NOT_FOUND,
+        "not_found",
+        f"Nothing is served at {path.decode('latin-1')[:100]}. Dialects live below /v1, the transparent proxy below "
+        f"{prefix.decode('latin-1')}/v1.",
+    )
+
+
+def _is_evasive(path: bytes) -> bool:
+    """Tell whether a path could be read by the upstream as another one than it seems to be."""
+    if b"\\" in path:
+        return True
+    lower = path.lower().replace(b"%2e", b".")
+    return (b"%2f" in lower and b"/../" in lower.replace(b"%2f", b"/") + b"/") or any(
+        segment in (b".", b"..") for segment in lower.split(b"/")
+    )

@@ -1,0 +1,1 @@
+"""The road: run, attempt, relay, settle."""

@@ -1,0 +1,70 @@
+"""A tapped stream of server-sent events, passed on event by event.
+
+Events travel whole: what must follow a cut (our error event) may not land inside half an event. One that is too large
+to be held is passed on in pieces, and then a cut can only be shown by cutting the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flumegate.dialects.openai.chat import is_usage_only
+from flumegate.dialects.tap import Tap
+from flumegate.wire import sse
+
+MAX_HELD_BYTES = 1_048_576
+_USAGE = b'"usage"'
+
+
+class EventStream:
+    """Frames one stream. `on_start` is called once, at the first meaningful event."""
+
+    __slots__ = ("_held", "_on_start", "_tap", "_withhold", "broken")
+
+    def __init__(self, tap: Tap, on_start: Callable[[], None], *, withhold_usage: bool) -> None:
+        self._tap = tap
+        self._on_start: Callable[[], None] | None = on_start
+        self._withhold = withhold_usage
+        self._held = bytearray()
+        self.broken = False
+        """Part of an event has been passed on and its end has not."""
+
+    def take(self, data: bytes) -> bytes:
+        """Return the whole events in what was held and what came; hold the rest."""
+        held = self._held
+        if not held and not self.broken and data.endswith(b"\n\n"):
+            return self._look(data)
+        searched = len(held)
+        held += data
+        end = sse.last_end(held, searched)
+        if end:
+            self.broken = False
+        elif len(held) > MAX_HELD_BYTES:
+            end = len(held)
+            self.broken = True
+        else:
+            return b""
+        block = bytes(held[:end])
+        del held[:end]
+        return self._look(block)
+
+    def _look(self, block: bytes) -> bytes:
+        tap = self._tap
+        tap.feed(block)
+        if self._on_start is not None and tap.started:
+            self._on_start()
+            self._on_start = None
+        if self._withhold and tap.usage is not None and _USAGE in block:
+            return b"".join(event for event in sse.split(block) if not is_usage_only(event))
+        return block
+
+    def close(self) -> bytes:
+        """Judge the end and return what is left to be passed on: a last event that lacks only its blank line."""
+        held = bytes(self._held)
+        self._held.clear()
+        if held:
+            self._tap.feed(held)
+        self._tap.close()
+        if not self._tap.complete and not self._tap.failed:
+            return b""
+        return b"" if self._withhold and is_usage_only(held) else held

@@ -1,0 +1,98 @@
+"""The head of an answer, judged and written: what travels on, what is added, how the body is framed."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flumegate.exchange import Exchange
+from flumegate.routing.plan import Plan
+from flumegate.upstream.call import Call
+from flumegate.wire.headers import answer_verdicts
+
+_VERDICTS = answer_verdicts()
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_BODILESS = frozenset((204, 304))
+_NO_BUFFERING = b"x-accel-buffering: no"
+
+
+def status_line(status: int) -> bytes:
+    """Return the status line for any three-digit status."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status
+
+
+class AnswerHead:
+    """What an upstream's head means for the relay.
+
+    Attributes:
+        length: value of `content-length` where the body is passed on as it is, else None.
+        encoding: content coding to undo, or empty.
+        sse: the body is a stream of server-sent events.
+        bodiless: no body follows, whatever the head says (204, 304, HEAD).
+    """
+
+    __slots__ = ("_headless", "_lines", "bodiless", "encoding", "length", "sse", "status")
+
+    def __init__(self, call: Call) -> None:
+        self.status = call.status
+        self.length: bytes | None = None
+        self.encoding = b""
+        self._headless = call.headless
+        self.bodiless = call.headless or call.status in _BODILESS
+        lines: list[bytes] = []
+        media_type = b""
+        for name, value in call.headers:
+            verdict = _VERDICTS[name]
+            if not verdict:
+                if name.lower() == b"content-length":
+                    self.length = value
+                continue
+            if verdict == b"content-type: ":
+                media_type = value
+            elif verdict == b"content-encoding: ":
+                self.encoding = b"" if value.strip().lower() == b"identity" else value
+                continue
+            lines.append(verdict + value)
+        self.sse = media_type[:17].lower() == b"text/event-stream"
+        if self.sse:
+            self.length = None
+            lines.append(_NO_BUFFERING)
+        elif self.encoding:
+            self.length = None
+        lines.append(b"")
+        self._lines = lines
+
+    def write(self, exchange: Exchange, plan: Plan, extra: bytes, length: int | None) -> tuple[bytes, bool]:
+        """Return the head for the client and whether the body must be framed in chunks.
+
+        `length` is the size of the body where all of it is at hand; `extra` holds finished header lines of our own.
+        """
+        reply = exchange.reply
+        chunked = False
+        if self.status in _BODILESS:
+            framing = b""
+        elif length is not None:
+            framing = b"content-length: %d\r\n" % length
+        elif self.length is not None:
+            framing = b"content-length: %b\r\n" % self.length
+        elif self._headless:
+            framing = b""
+        elif reply.http11:
+            framing = b"transfer-encoding: chunked\r\n"
+            chunked = True
+        else:
+            framing = b""
+            reply.keep_alive = False
+        exchange.head_sent = True
+        request_id = exchange.request_id
+        head = b"%b%b%b%bx-request-id: %b\r\nrequest-id: %b\r\nx-upstream-response-time: %d\r\n%b%b\r\n" % (
+            status_line(self.status),
+            b"\r\n".join(self._lines),
+            framing,
+            plan.marks,
+            request_id,
+            request_id,
+            ((exchange.first_byte or 0.0) - (exchange.sent or 0.0)) * 1000,
+            b"" if reply.keep_alive else b"connection: close\r\n",
+            extra,
+        )
+        return head, chunked

@@ -1,0 +1,95 @@
+"""Answers that the gateway makes itself: lists of models and upstreams, and errors in every dialect."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import msgspec
+
+from flumegate.dialects.registry import ERROR_WRITERS
+from flumegate.engine.head import status_line
+from flumegate.errors import NOT_FOUND, GatewayError
+from flumegate.exchange import Exchange
+from flumegate.snapshot import Snapshot
+
+_encode = msgspec.json.Encoder().encode
+_EPOCH = "1970-01-01T00:00:00Z"
+"""No upstream was asked, so no creation date is known; the dialects demand one."""
+
+
+def answer(
+    exchange: Exchange, status: int, body: bytes, extra: bytes, content_type: bytes = b"application/json"
+) -> bytes:
+    """Return head and body of a finished answer, and note it in the exchange."""
+    reply = exchange.reply
+    exchange.status = status
+    exchange.head_sent = True
+    headless = exchange.method == b"HEAD"
+    exchange.response_bytes = 0 if headless else len(body)
+    return b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\nrequest-id: %b\r\n%b%b\r\n%b" % (
+        status_line(status),
+        content_type,
+        len(body),
+        exchange.request_id,
+        exchange.request_id,
+        b"" if reply.keep_alive else b"connection: close\r\n",
+        extra,
+        b"" if headless else body,
+    )
+
+
+def refuse(exchange: Exchange, error: GatewayError, extra: bytes) -> bytes:
+    """Return an error answer in the caller's dialect."""
+    exchange.error_code = error.code
+    exchange.outcome = "failed" if error.kind.origin == "upstream" or exchange.sent is not None else "refused"
+    if error.close:
+        exchange.reply.keep_alive = False
+    if error.retry_after is not None:
+        extra = b"retry-after: %d\r\n%b" % (error.retry_after, extra)
+    write = ERROR_WRITERS[exchange.family]
+    return answer(exchange, error.status, write(error, exchange.request_id.decode("latin-1")), extra)
+
+
+def list_upstreams(exchange: Exchange, extra: bytes) -> bytes:
+    """Return the providers' names and types, and which one is the default; never a credential or a host."""
+    snapshot = exchange.snapshot
+    upstreams = [
+        {"name": provider.name, "provider": provider.type, "is_default": provider.name == snapshot.default_provider}
+        for provider in snapshot.providers.values()
+    ]
+    return answer(exchange, 200, _encode({"upstreams": upstreams}), extra)
+
+
+def list_models(exchange: Exchange, extra: bytes) -> bytes:
+    """Return the configured models in the caller's dialect; wildcards are no names and are left out."""
+    names = exchange.snapshot.models
+    if exchange.family == "anthropic":
+        data: list[dict[str, object]] = [_anthropic_model(name) for name in names]
+        ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+        body = _encode({"data": data, "has_more": False, **ends})
+    else:
+        body = _encode({"object": "list", "data": [_openai_model(exchange.snapshot, name) for name in names]})
+    return answer(exchange, 200, body, extra)
+
+
+def show_model(exchange: Exchange, quoted: str, extra: bytes) -> bytes:
+    """Return one configured model.
+
+    Raises:
+        GatewayError: 404 for a name that is not configured.
+    """
+    name = unquote(quoted)
+    if name not in exchange.snapshot.models:
+        raise GatewayError(
+            NOT_FOUND, "model_not_found", f"No model {name[:100]!r} is configured here. GET /v1/models lists them."
+        )
+    model = _anthropic_model(name) if exchange.family == "anthropic" else _openai_model(exchange.snapshot, name)
+    return answer(exchange, 200, _encode(model), extra)
+
+
+def _openai_model(snapshot: Snapshot, name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": snapshot.models[name].provider}
+
+
+def _anthropic_model(name: str) -> dict[str, object]:
+    return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH}

@@ -1,0 +1,127 @@
+"""The request as it is sent upstream: the client's bytes, dressed for the provider.
+
+The body is the one that came, except for byte ranges that must change: the model name where the client's is an alias,
+and `stream_options.include_usage` where a stream would otherwise end without its usage.
+"""
+
+from __future__ import annotations
+
+from flumegate.dialects import envelope
+from flumegate.dialects.envelope import MODEL_KEY, STREAM_OPTIONS_KEY, Envelope
+from flumegate.dialects.openai.chat import INCLUDE_USAGE_MEMBER, INCLUDE_USAGE_VALUE
+from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
+from flumegate.exchange import Exchange
+from flumegate.routing.plan import Plan
+from flumegate.wire import coding, splice
+from flumegate.wire.headers import named_by_connection
+
+_PLAIN_CONNECTION = (None, b"keep-alive", b"Keep-Alive", b"close")
+
+
+def undo_coding(exchange: Exchange, max_bytes: int) -> None:
+    """Decode a body that arrived compressed; it is sent on plain.
+
+    Raises:
+        GatewayError: 415 for an unknown coding, 400 for damaged data, 413 beyond the limit.
+    """
+    name = exchange.picked.get(b"content-encoding")
+    if name is None or name.strip().lower() == b"identity":
+        return
+    try:
+        exchange.body = coding.decode_whole(name, exchange.body, max_bytes)
+    except coding.UnknownCodingError as error:
+        raise GatewayError(
+            UNSUPPORTED_ENCODING,
+            "unsupported_content_encoding",
+            f"The content encoding {str(error)[:40]!r} is not known here; send gzip, deflate, br, zstd or none.",
+        ) from None
+    except coding.CodingError as error:
+        if error.bomb:
+            raise GatewayError(
+                TOO_LARGE, "body_too_large", f"The body is larger than {max_bytes} bytes once decompressed."
+            ) from None
+        raise GatewayError(
+            INVALID_REQUEST, "invalid_content_encoding", f"The body could not be decompressed: {error}."
+        ) from None
+    exchange.coding_undone = True
+
+
+def read_envelope(exchange: Exchange, *, model_required: bool = True) -> Envelope:
+    """Read model and stream flag of a JSON body into the exchange.
+
+    Raises:
+        GatewayError: 400, see `envelope.read`.
+    """
+    seen = envelope.read(exchange.body, model_required=model_required)
+    exchange.model_requested = seen.model
+    exchange.stream = bool(seen.stream)
+    return seen
+
+
+def edit_body(exchange: Exchange, plan: Plan, seen: Envelope) -> bool:
+    """Splice into the body what must change; return whether the stream's usage event is to be withheld."""
+    if plan.splice:
+        try:
+            span = splice.find_value(exchange.body, MODEL_KEY)
+        except splice.NotFoundError:
+            raise GatewayError(
+                INVALID_REQUEST, "invalid_model", "Write the key 'model' without escapes.", param="model"
+            ) from None
+        exchange.body = splice.replace(exchange.body, span, plan.splice)
+    endpoint = exchange.endpoint
+    if not (seen.stream and endpoint is not None and endpoint.may_ask_usage and plan.provider.stream_usage):
+        return False
+    options = seen.stream_options
+    if options is None:
+        return _ask_usage(exchange, plain=True)
+    if options.include_usage is None and splice_is_empty(exchange.body):
+        return _ask_usage(exchange, plain=False)
+    return False
+
+
+def splice_is_empty(body: bytes) -> bool:
+    """Tell whether `stream_options` is an empty object: anything else in it is the client's own decision."""
+    try:
+        start, end = splice.find_value(body, STREAM_OPTIONS_KEY)
+    except splice.NotFoundError:
+        return False
+    return body[start + 1 : end - 1].strip() == b""
+
+
+def _ask_usage(exchange: Exchange, *, plain: bool) -> bool:
+    body = exchange.body
+    if plain and STREAM_OPTIONS_KEY not in body:
+        exchange.body = splice.append(body, INCLUDE_USAGE_MEMBER)
+        return True
+    try:
+        span = splice.find_value(body, STREAM_OPTIONS_KEY)
+    except splice.NotFoundError:
+        return False
+    exchange.body = splice.replace(body, span, INCLUDE_USAGE_VALUE)
+    return True
+
+
+def write_head(exchange: Exchange, plan: Plan, framing: bytes) -> bytes:
+    """Return the request's head; `framing` is its last field line between line ends, or only the line ends."""
+    verdicts = plan.verdicts
+    headers = exchange.headers
+    if exchange.picked.get(b"connection") not in _PLAIN_CONNECTION:
+        extra = named_by_connection(exchange.picked[b"connection"])
+        headers = [field for field in headers if field[0] not in extra]
+    if exchange.coding_undone:
+        headers = [field for field in headers if field[0] != b"content-encoding"]
+    lines = [prefix + value for name, value in headers if (prefix := verdicts[name])]
+    for name, line in plan.defaults:
+        if not any(field[0] == name for field in headers):
+            lines.append(line[:-2])
+    query = exchange.query
+    if query and b"?" in plan.path:
+        query = b"&" + query[1:]
+    return b"%b %b%b HTTP/1.1\r\n%b%b%b" % (
+        exchange.method,
+        plan.path,
+        query,
+        plan.head,
+        b"\r\n".join(lines),
+        framing if lines else framing[2:],
+    )

@@ -1,0 +1,140 @@
+"""The road of a request, as a straight line: gates, plan, attempt, relay, settle.
+
+Failures are values of this road: a GatewayError is answered in the caller's dialect, a cancelled task means that the
+client has left, anything else is a bug and answered as 500. Each of them is recorded exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from flumegate import log
+from flumegate.engine import local
+from flumegate.engine.attempt import attempt
+from flumegate.engine.relay import Relay
+from flumegate.engine.request import edit_body, read_envelope, undo_coding
+from flumegate.engine.settle import Settlement
+from flumegate.engine.transparent import plan_transparent
+from flumegate.errors import INTERNAL, GatewayError
+from flumegate.exchange import Exchange
+from flumegate.gates import GATES
+from flumegate.routing.plan import Plan, Planner
+from flumegate.snapshot import Snapshot
+from flumegate.upstream.pool import Upstream
+
+
+class Engine:
+    """Serves exchanges with the Snapshot of the moment."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, snapshot: Snapshot, upstream: Upstream, settlement: Settlement
+    ) -> None:
+        self._loop = loop
+        self.snapshot = snapshot
+        self.planner = Planner(snapshot)
+        self.upstream = upstream
+        self.settlement = settlement
+
+    def admit(self, exchange: Exchange) -> None:
+        """Run the gates.
+
+        Raises:
+            GatewayError: a gate refused.
+        """
+        for gate in GATES:
+            gate(exchange)
+
+    async def run(self, exchange: Exchange) -> None:
+        """Serve one exchange to its end; never raises."""
+        try:
+            await self._serve(exchange)
+        except GatewayError as error:
+            self.refuse(exchange, error)
+        except asyncio.CancelledError:
+            self.abandon(exchange)
+        except Exception as error:  # noqa: BLE001 - the top of the road: a bug must not take the connection's others along
+            log.event("error", "request failed", request_id=exchange.record_id, bug=repr(error)[:300])
+            self.refuse(
+                exchange,
+                GatewayError(
+                    INTERNAL,
+                    "internal_error",
+                    f"The gateway failed; its log has more under {exchange.record_id}.",
+                    close=True,
+                ),
+            )
+
+    async def _serve(self, exchange: Exchange) -> None:
+        self.admit(exchange)
+        extra = cors_lines(exchange)
+        if exchange.kind in _LOCAL:
+            self.settlement.settle(exchange, _LOCAL[exchange.kind](exchange, extra))
+            return
+        plan, withhold = self._plan(exchange)
+        exchange.plan = plan
+        call, connection = await attempt(exchange, plan, self.upstream)
+        relay = Relay(self._loop, exchange, plan, call, withhold=withhold, extra=extra)
+        if not relay.whole(call):
+            try:
+                await relay.start(call, connection)
+            except asyncio.CancelledError:
+                if call.sink is relay and not call.ended:
+                    connection.close()
+                raise
+        exchange.reply.feed_from(None)
+        self.settlement.settle(exchange, relay.rest, cut=relay.cut)
+
+    def _plan(self, exchange: Exchange) -> tuple[Plan, bool]:
+        """Return the plan, and whether the stream's usage event is to be withheld from the client."""
+        endpoint = exchange.endpoint
+        if endpoint is None:
+            return plan_transparent(exchange, self.planner), False
+        exchange.lane = "verbatim"
+        undo_coding(exchange, exchange.snapshot.door.max_body_bytes)
+        seen = read_envelope(exchange)
+        upstream = exchange.picked.get(b"x-upstream-name")
+        plan = self.planner.known(endpoint.name, seen.model) if upstream is None else None
+        if plan is None:
+            plan = self.planner.endpoint(endpoint, seen.model, upstream.decode("latin-1") if upstream else "")
+        return plan, edit_body(exchange, plan, seen)
+
+    def refuse(self, exchange: Exchange, error: GatewayError) -> None:
+        """Answer an error, or cut the answer that has already begun."""
+        exchange.reply.feed_from(None)
+        if exchange.head_sent:
+            exchange.outcome, exchange.error_code = "truncated", error.code
+            self.settlement.settle(exchange, b"", cut=True)
+        else:
+            self.settlement.settle(exchange, local.refuse(exchange, error, cors_lines(exchange)))
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Record that the client left; what its answer had cost so far is kept."""
+        exchange.client_abort = True
+        exchange.outcome, exchange.error_code = "cancelled", "client_closed"
+        if not exchange.head_sent:
+            exchange.status = 499
+        if exchange.tap is not None:
+            exchange.tap.close()
+        self.settlement.settle(exchange, b"", cut=True)
+
+
+def cors_lines(exchange: Exchange) -> bytes:
+    """Return the header lines that let a browser read the answer; none where CORS is off or the origin is another."""
+    origin = exchange.picked.get(b"origin")
+    allowed = exchange.snapshot.door.cors_origins
+    if origin is None or not allowed:
+        return b""
+    if "*" not in allowed and origin.decode("latin-1") not in allowed:
+        return b""
+    return (
+        b"access-control-allow-origin: %b\r\nvary: origin\r\n"
+        b"access-control-expose-headers: x-request-id, request-id, retry-after, x-flumegate-provider, "
+        b"x-flumegate-model, x-flumegate-lane, x-upstream-response-time\r\n" % origin
+    )
+
+
+def _show_model(exchange: Exchange, extra: bytes) -> bytes:
+    return local.show_model(exchange, exchange.path.decode("latin-1").partition("/models/")[2], extra)
+
+
+_LOCAL = {"models": local.list_models, "model": _show_model, "upstreams": local.list_upstreams}

@@ -1,0 +1,62 @@
+"""Everything that is no endpoint of a dialect: passed on as it is, any method and body, streamed both ways.
+
+Below `/v1` the model selects the provider where one can be seen: in a JSON body, or in the first kilobytes of a form.
+Below the proxy prefix nobody looks at the body.
+"""
+
+from __future__ import annotations
+
+import re
+
+from flumegate.dialects import envelope
+from flumegate.engine.request import undo_coding
+from flumegate.errors import GatewayError
+from flumegate.exchange import Exchange
+from flumegate.routing.plan import Plan, Planner
+from flumegate.wire import splice
+
+_FORM_MODEL = re.compile(rb'name="?model"?\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,200})\r\n')
+
+
+def plan_transparent(exchange: Exchange, planner: Planner) -> Plan:
+    """Return the plan of a request that is passed on as it is.
+
+    Raises:
+        GatewayError: unknown upstream or model, or not allowed.
+    """
+    exchange.lane = "transparent"
+    door = exchange.snapshot.door
+    prefix = door.proxy_prefix.encode("latin-1") + b"/v1"
+    behind_prefix = exchange.path.startswith(prefix)
+    suffix = exchange.path[len(prefix) if behind_prefix else len(b"/v1") :]
+    upstream = exchange.picked.get(b"x-upstream-name")
+    model = "" if behind_prefix else _model_of(exchange)
+    exchange.model_requested = model
+    plan = planner.transparent(
+        exchange.method.decode("latin-1"),
+        suffix,
+        model=model,
+        upstream=upstream.decode("latin-1") if upstream is not None else "",
+    )
+    if plan.splice and exchange.upload is None:
+        try:
+            span = splice.find_value(exchange.body, envelope.MODEL_KEY)
+        except splice.NotFoundError:
+            return plan
+        exchange.body = splice.replace(exchange.body, span, plan.splice)
+    return plan
+
+
+def _model_of(exchange: Exchange) -> str:
+    if exchange.upload is not None:
+        found = _FORM_MODEL.search(exchange.upload.peek())
+        return found[1].decode("utf-8", "replace") if found is not None else ""
+    if not exchange.body:
+        return ""
+    undo_coding(exchange, exchange.snapshot.door.max_body_bytes)
+    try:
+        return envelope.read(exchange.body, model_required=False).model
+    except GatewayError as error:
+        if error.code in ("invalid_json", "empty_body"):
+            return ""  # whatever it is, it is not ours to judge here
+        raise

@@ -1,0 +1,74 @@
+"""One request on one connection: the state that engine and connection share."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Protocol
+
+from flumegate.errors import GatewayError
+from flumegate.exchange import Source
+from flumegate.snapshot import Timeouts
+from flumegate.wire.headers import Headers
+
+
+class AnswerSink(Protocol):
+    """Who takes an answer's body as it comes; called from the connection, one `push` per read."""
+
+    def push(self, pieces: list[bytes]) -> None:
+        """Take the body pieces of one read."""
+
+    def end(self) -> None:
+        """The answer is complete."""
+
+    def fail(self, error: GatewayError) -> None:
+        """The answer broke off."""
+
+
+class Call:
+    """One request and its answer.
+
+    Attributes:
+        head: done when status and headers are there (with whatever of the body came in the same read), or failed.
+        pieces: body that came before a sink was attached.
+        ended: the whole answer was received.
+        error: how the answer broke off after its head, until a sink was attached.
+        nothing_received: the connection closed before any byte of an answer (a connect-class failure).
+    """
+
+    __slots__ = (
+        "body_sent",
+        "deadline",
+        "ended",
+        "error",
+        "head",
+        "headers",
+        "headless",
+        "nothing_received",
+        "pieces",
+        "reused",
+        "sink",
+        "status",
+        "timeouts",
+        "upload_source",
+    )
+
+    def __init__(
+        self, head: asyncio.Future[None], timeouts: Timeouts, *, deadline: float = math.inf, headless: bool = False
+    ) -> None:
+        self.head = head
+        self.timeouts = timeouts
+        self.deadline = deadline
+        """Loop time at which the whole exchange must have ended."""
+        self.headless = headless
+        """HEAD: the answer has no body, whatever its head announces."""
+        self.status = 0
+        self.headers: Headers = []
+        self.pieces: list[bytes] = []
+        self.ended = False
+        self.error: GatewayError | None = None
+        self.sink: AnswerSink | None = None
+        self.nothing_received = True
+        self.reused = False
+        self.body_sent = True
+        self.upload_source: Source | None = None
