@@ -1,0 +1,251 @@
+"""Checks that need more than one value, or the machine: what is refused, and what is only warned about.
+
+Each check yields (path, message); load locates them. A configuration that these let through can be compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path as FilePath
+
+from pydantic_core import PydanticCustomError
+
+from flumegate.config.address import read_listen
+from flumegate.config.problem import Path, nearest
+from flumegate.config.secret import Secret, check_private
+from flumegate.config.sections import Config, Provider
+from flumegate.config.settings import is_not_yet, walk
+from flumegate.providers import azure
+from flumegate.providers.address import is_loopback, is_own_host, locate
+from flumegate.providers.rows import BY_TYPE
+
+Finding = tuple[Path, str]
+
+_MIN_KEY_CHARACTERS = 8
+_NOT_YET = "not available in this release yet: remove it"
+_PUBLISHED_KEYS = frozenset(
+    (
+        "changeme",
+        "change-me",
+        "change_me",
+        "replace-me",
+        "replaceme",
+        "your-api-key",
+        "your-key-here",
+        "your_api_key_here",
+        "sk-test",
+        "sk-1234",
+        "sk-12345",
+        "sk-123456",
+        "sk-1234567890",
+        "sk-example",
+        "sk-xxxx",
+        "sk-your-key",
+        "sk-flumegate",
+        "sk-placeholder",
+        "test-key",
+        "testkey1",
+        "example-key",
+        "secret",
+        "secretkey",
+        "secret-key",
+        "supersecret",
+        "password",
+        "password1",
+        "passw0rd",
+        "letmein1",
+        "12345678",
+        "123456789",
+        "1234567890",
+        "00000000",
+        "qwertyuiop",
+    )
+)
+
+
+def refusals(config: Config, providers: Collection[str]) -> Iterator[Finding]:
+    """Yield everything that makes a configuration unusable.
+
+    Args:
+        config: what could be read of it.
+        providers: the names of all providers that were written down, faulty ones included.
+    """
+    yield from _not_yet(config)
+    yield from _access(config)
+    yield from _files(config)
+    for name, provider in config.providers.items():
+        for path, message in _provider(name, provider):
+            yield ("providers", name, *path), message
+    defaults = [name for name, provider in config.providers.items() if provider.default]
+    for name in defaults[1:]:
+        yield (
+            ("providers", name, "default"),
+            f'"{defaults[0]}" is the default already; mark only one provider as default',
+        )
+    yield from _models(config, providers)
+    yield from _database(config)
+
+
+def warnings(config: Config) -> Iterator[Finding]:
+    """Yield what works but deserves a look."""
+    listen = read_listen(config.server.listen)
+    if not listen.is_loopback and not config.server.tls.cert and not config.server.trusted_proxies:
+        yield (
+            ("server", "listen"),
+            (
+                "keys and prompts travel in the clear beyond this machine; set server.tls, or put a proxy with TLS in "
+                "front and name it in server.trusted_proxies"
+            ),
+        )
+    for name, provider in config.providers.items():
+        row = BY_TYPE[provider.type or name]
+        address = locate(row, provider.base_url, provider.api_version)
+        if address.scheme == "http" and not is_loopback(address.host):
+            yield ("providers", name, "base_url"), "keys and prompts travel in the clear; use https:// if it can"
+        if not provider.tls_verify:
+            yield (
+                ("providers", name, "tls_verify"),
+                "certificates are not checked, so anyone on the way can read along; give ca_file instead",
+            )
+        if provider.api_key is None and row.key_variables and (is_own_host(row, address.host) and not row.local):
+            yield (
+                ("providers", name),
+                f"has no api_key, so {row.title} will refuse its requests; set api_key: env:{row.key_variables[0]}",
+            )
+    for path, _, value in walk(config):
+        if isinstance(value, Secret) and value.is_literal and is_secret_place(path):
+            yield path, "a secret stands in the configuration itself; write env:NAME or file:/path instead"
+
+
+def is_secret_place(path: Path) -> bool:
+    """Tell whether a value is secret for sure: of header fields, most are not."""
+    if len(path) < 2 or path[-2] != "headers":
+        return True
+    name = str(path[-1]).lower()
+    return any(word in name for word in ("auth", "key", "token", "secret", "cookie", "password"))
+
+
+def _not_yet(config: Config) -> Iterator[Finding]:
+    for path, field, value in walk(config):
+        if field is not None and is_not_yet(field) and value != field.get_default(call_default_factory=True):
+            yield path, _NOT_YET
+    for name, route in config.models.items():
+        if len(route.targets) > 1:
+            yield ("models", name, "targets"), "several targets are not available in this release yet: keep one"
+
+
+def _access(config: Config) -> Iterator[Finding]:
+    listen = read_listen(config.server.listen)
+    if listen.is_loopback:
+        return
+    if config.auth.mode == "open":
+        yield (
+            ("auth", "mode"),
+            f"open lets everyone who reaches {listen} spend your credit; use mode: keys, or listen on 127.0.0.1",
+        )
+        return
+    for index, secret in enumerate(config.auth.static_keys):
+        for key in secret.entries():
+            if len(key) < _MIN_KEY_CHARACTERS:
+                yield (
+                    ("auth", "static_keys", index),
+                    (
+                        f"a key of {len(key)} characters can be guessed, and {listen} is reachable by others; "
+                        f"use at least {_MIN_KEY_CHARACTERS}, better 32, as from: openssl rand -hex 16"
+                    ),
+                )
+            elif key.lower() in _PUBLISHED_KEYS:
+                yield (
+                    ("auth", "static_keys", index),
+                    (
+                        f"this key stands in every tutorial, and {listen} is reachable by others; "
+                        "choose one of your own, as from: openssl rand -hex 16"
+                    ),
+                )
+
+
+def _files(config: Config) -> Iterator[Finding]:
+    tls = config.server.tls
+    yield from _pair(("server", "tls"), "cert", tls.cert, "key", tls.key)
+    for path, kind, text in certificate_files(config):
+        try:
+            if kind == "key":
+                check_private(FilePath(text))
+            with FilePath(text).open("rb"):
+                pass
+        except PydanticCustomError as error:
+            yield path, error.message()
+        except OSError as error:
+            yield path, f"cannot read {text} ({error.strerror}); create it or correct the path"
+
+
+def certificate_files(config: Config) -> Iterator[tuple[Path, str, str]]:
+    """Yield path of the setting, kind (`cert` or `key`) and path of the file for each certificate and key."""
+    tls = config.server.tls
+    named = [(("server", "tls", "cert"), "cert", tls.cert), (("server", "tls", "key"), "key", tls.key)]
+    for name, provider in config.providers.items():
+        place = ("providers", name)
+        named += [
+            ((*place, "ca_file"), "cert", provider.ca_file),
+            ((*place, "client_cert"), "cert", provider.client_cert),
+            ((*place, "client_key"), "key", provider.client_key),
+        ]
+    yield from (entry for entry in named if entry[2])
+
+
+def _pair(path: Path, first: str, first_value: str, second: str, second_value: str) -> Iterator[Finding]:
+    if bool(first_value) != bool(second_value):
+        given, missing = (first, second) if first_value else (second, first)
+        yield (*path, given), f"needs {missing} beside it; set both or none"
+
+
+def _provider(name: str, provider: Provider) -> Iterator[Finding]:
+    kind = provider.type or name
+    row = BY_TYPE.get(kind)
+    if row is None:
+        known = nearest(kind, BY_TYPE) or f"; known: {', '.join(BY_TYPE)}"
+        yield ("type",), f'there is no provider type "{kind}"{known}'
+        return
+    if provider.api_version and row.type != "azure":
+        yield ("api_version",), "only providers of type azure have one; remove it"
+    elif provider.api_version and not azure.is_version(provider.api_version):
+        yield ("api_version",), "must be a date such as 2024-10-21, or v1"
+    try:
+        locate(row, provider.base_url, provider.api_version)
+    except ValueError as error:
+        yield ("base_url",), str(error)
+    if provider.dialects is not None and not provider.dialects:
+        yield ("dialects",), "must name at least one of openai, anthropic, or be removed"
+    yield from _pair((), "client_cert", provider.client_cert, "client_key", provider.client_key)
+
+
+def _models(config: Config, providers: Collection[str]) -> Iterator[Finding]:
+    for name, route in config.models.items():
+        path: Path = ("models", name)
+        if not name or name.count("*") > 1:
+            yield path, "a model name may hold one *, as in claude-*; write one entry for each pattern"
+        if not route.targets:
+            yield (*path, "targets"), "needs one target, as in [{use: openai/gpt-4o}]"
+        for index, target in enumerate(route.targets):
+            place = (*path, "targets", index, "use")
+            provider, slash, model = target.use.partition("/")
+            if not slash or not provider or not model:
+                yield place, f'must be provider/model, not "{target.use}"; provider/* keeps the name asked for'
+            elif provider not in providers:
+                known = nearest(provider, providers) or (f"; there are: {', '.join(providers) or 'none'}")
+                yield place, f'there is no provider "{provider}"{known}'
+            elif "*" in model and model != "*":
+                yield place, "a target is one model, or * alone for the name that the client asked for"
+
+
+def _database(config: Config) -> Iterator[Finding]:
+    url = config.database.url
+    if url is None:
+        return
+    text = url.reveal()
+    if text.startswith(("postgresql", "postgres", "mysql", "clickhouse")):
+        yield ("database", "url"), f"a {text.split(':')[0].split('+')[0]} database is {_NOT_YET}; records go to SQLite"
+    elif not text.startswith("sqlite:///") or text == "sqlite:///":
+        yield ("database", "url"), "must be sqlite:///path, as in sqlite:///data/flumegate.db"
+    elif ":memory:" in text:
+        yield ("database", "url"), "records in memory would be lost; name a file, as in sqlite:///data/flumegate.db"

@@ -1,0 +1,376 @@
+"""The whole configuration as types: one line of help with each setting, and the checks that need one value only.
+
+Reference page, JSON Schema and example file are generated from here. A setting whose feature a later release brings is
+marked NOT_YET: it may stand at its default, anything else is refused, so that nothing is promised in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from flumegate.config.address import check_network, read_listen
+from flumegate.config.problem import wrong
+from flumegate.config.secret import Secret
+
+
+class NotYet:
+    """Marks a setting whose feature this release does not have."""
+
+    def __repr__(self) -> str:
+        return "NOT_YET"
+
+
+NOT_YET = NotYet()
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _check_listen(text: str) -> str:
+    return str(read_listen(text))
+
+
+def _check_prefix(text: str) -> str:
+    prefix = text.rstrip("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix) or prefix == "/v1" or prefix.startswith("/v1/"):
+        raise wrong("must be a path of its own such as /proxy, and not /v1")
+    return prefix
+
+
+def _check_origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s,]+", text):
+        raise wrong(f'"{text}" is no origin; write * or https://app.example.com, without a path')
+    return text
+
+
+def _check_method(text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        raise wrong(f'"{text}" is no HTTP method; write GET, POST, …')
+    return text.upper()
+
+
+def _check_endpoint(text: str) -> str:
+    if not text.startswith("/") or any(c <= " " or c in "?#" for c in text):
+        raise wrong(f'"{text}" is no path; write /v1/chat/completions')
+    return text
+
+
+def _check_header_name(text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        raise wrong(f'"{text}" is no header name; use letters, digits and dashes')
+    if text.lower() in {"host", "content-length", "transfer-encoding", "connection"}:
+        raise wrong(f"{text} belongs to the connection and is set by Flumegate; remove it")
+    return text
+
+
+def _check_header_value(secret: Secret) -> Secret:
+    if any(not " " <= c <= "~" for c in secret.reveal()):
+        raise wrong("holds a line break or a character outside ASCII, which no header may carry; correct the value")
+    return secret
+
+
+def _check_provider_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise wrong(f'"{text}" is no provider name; use up to 64 letters, digits, dots, dashes and underscores')
+    return text
+
+
+def _check_proxy(secret: Secret) -> Secret:
+    if not re.fullmatch(r"http://([^@/\s]+@)?(\[[0-9a-fA-F:]+\]|[^@:/\s]+):[0-9]{1,5}/?", secret.reveal()):
+        raise wrong("must be http://host:port or http://user:password@host:port")
+    return secret
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _level(value: object) -> object:
+    lowered = _lower(value)
+    return "warning" if lowered == "warn" else lowered
+
+
+def _format(value: object) -> object:
+    lowered = _lower(value)
+    return "console" if lowered == "text" else lowered
+
+
+HeaderName = Annotated[str, AfterValidator(_check_header_name)]
+HeaderValue = Annotated[Secret, AfterValidator(_check_header_value)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1, le=2**40)]
+
+
+class Section(BaseModel):
+    """A part of the configuration.
+
+    An entry left empty means its default, as in `providers:` with all that is below it commented out.
+    """
+
+    # Only Config is ever validated: building each section's own validator would cost half the time of a load.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=(), defer_build=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, data: object) -> object:
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value is not None or name not in cls.model_fields}
+
+
+class ServerTls(Section):
+    """TLS towards clients."""
+
+    cert: str = Field(default="", description="Path of the certificate chain (PEM); empty = plain HTTP.")
+    key: str = Field(default="", description="Path of the certificate's private key (PEM).")
+
+
+class Server(Section):
+    """The data-plane port: where clients send their requests."""
+
+    listen: Annotated[str, AfterValidator(_check_listen)] = Field(
+        default="127.0.0.1:4100", description="Address and port for clients; port 0 takes any free one."
+    )
+    workers: int = Field(default=1, ge=1, le=256, description="Worker processes; each can use one core.")
+    data_dir: Path = Field(
+        default=Path("data"), description="Folder for records, spool and generated keys; created on first start."
+    )
+    proxy_prefix: Annotated[str, AfterValidator(_check_prefix)] = Field(
+        default="/proxy", description="Path prefix of the transparent proxy: /proxy/v1/…"
+    )
+    max_body_bytes: Bytes = Field(default=33_554_432, description="Largest request body, after decompression.")
+    max_header_bytes: int = Field(
+        default=32_768, ge=1024, le=1_048_576, description="Largest request head: request line and all header fields."
+    )
+    max_headers: int = Field(default=100, ge=10, le=10_000, description="Most header fields in a request.")
+    header_seconds: Seconds = Field(default=10.0, description="Time for a request's head to arrive.")
+    min_body_rate: int = Field(
+        default=256, ge=0, description="Bytes per second that a request body must reach on average; 0 = no limit."
+    )
+    keep_alive_seconds: Seconds = Field(default=75.0, description="How long an idle client connection stays open.")
+    max_connections: Count = Field(default=10_000, description="Most client connections for each worker.")
+    drain_seconds: float = Field(
+        default=60.0, ge=0, le=86_400, description="How long running requests may take to finish at shutdown."
+    )
+    trusted_proxies: list[Annotated[str, AfterValidator(check_network)]] = Field(
+        default_factory=list, description="Networks whose X-Forwarded-For header is believed."
+    )
+    cors_origins: list[Annotated[str, AfterValidator(_check_origin)]] = Field(
+        default_factory=list, description="Origins that browsers may call from; * = any; empty = CORS off."
+    )
+    tls: ServerTls = Field(default_factory=ServerTls)
+
+
+class Console(Section):
+    """The management console."""
+
+    listen: Annotated[str, AfterValidator(_check_listen), NOT_YET] = Field(
+        default="127.0.0.1:4101", description="Address and port of the console."
+    )
+
+
+class Auth(Section):
+    """Who may use the gateway."""
+
+    mode: Literal["keys", "open"] = Field(
+        default="keys", description="keys: every request needs a key; open: none is asked for, on loopback only."
+    )
+    static_keys: list[Secret] = Field(
+        default_factory=list,
+        description="Client keys, any text you already use. Without one, the first start makes a key and prints it.",
+    )
+
+
+class Database(Section):
+    """Where records are kept."""
+
+    url: Secret | None = Field(
+        default=None, description="sqlite:///path of the records database; null = flumegate.db in data_dir."
+    )
+
+
+class Redis(Section):
+    """State shared by several workers or machines."""
+
+    url: Annotated[Secret | None, NOT_YET] = Field(default=None, description="redis:// URL.")
+
+
+class Timeouts(Section):
+    """How long a provider may take."""
+
+    connect: Seconds = Field(default=10.0, description="Seconds to connect, TLS included.")
+    first_byte: Seconds | None = Field(
+        default=60.0, description="Seconds from the end of the request to the head of the answer; null = no limit."
+    )
+    idle: Seconds | None = Field(default=120.0, description="Seconds between two pieces of an answer; null = no limit.")
+    total: Seconds | None = Field(default=None, description="Seconds for the whole exchange; null = no limit.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, data: object) -> object:
+        # Here null has a meaning of its own, except where it has none.
+        if isinstance(data, dict) and data.get("connect", 0) is None:
+            return {name: value for name, value in data.items() if name != "connect"}
+        return data
+
+
+class Provider(Section):
+    """One provider: where requests go and how they are signed."""
+
+    type: str = Field(
+        default="", description="Kind of provider, see providers.md; empty = the same as the provider's name."
+    )
+    base_url: str = Field(
+        default="", description="Where its API stands, with or without /v1; empty = the vendor's own address."
+    )
+    api_key: HeaderValue | None = Field(
+        default=None, description="Its key, as env:NAME or file:/path; null = none is sent."
+    )
+    api_version: str = Field(
+        default="", description="Azure only: a date uses deployment paths, v1 or empty the v1 API."
+    )
+    default: bool = Field(default=False, description="Takes the model names that nothing else matches.")
+    dialects: list[Literal["openai", "anthropic"]] | None = Field(
+        default=None, description="What it speaks, where that differs from its type: openai, anthropic."
+    )
+    timeouts: Timeouts = Field(default_factory=Timeouts)
+    max_connections: Count = Field(default=1024, description="Most connections to it for each worker.")
+    allowed_endpoints: list[Annotated[str, AfterValidator(_check_endpoint)]] = Field(
+        default_factory=list, description="Path prefixes that may be called, as /v1/chat/completions; empty = all."
+    )
+    allowed_methods: list[Annotated[str, AfterValidator(_check_method)]] = Field(
+        default_factory=list, description="HTTP methods that may be used; empty = all."
+    )
+    headers: dict[HeaderName, HeaderValue] = Field(
+        default_factory=dict, description="Header fields sent on every request, in place of the client's."
+    )
+    tls_verify: bool = Field(default=True, description="Check the provider's certificate.")
+    ca_file: str = Field(default="", description="Path of the certificates to trust (PEM); empty = the system's.")
+    client_cert: str = Field(default="", description="Path of a client certificate (PEM).")
+    client_key: str = Field(default="", description="Path of the client certificate's private key (PEM).")
+    proxy: Annotated[Secret, AfterValidator(_check_proxy)] | None = Field(
+        default=None, description="HTTP CONNECT proxy on the way to it: http://user:password@host:port."
+    )
+
+
+class RouteTarget(Section):
+    """A model at a provider."""
+
+    use: str = Field(description="provider/model; provider/* sends the name that the client asked for.")
+    weight: Annotated[int, NOT_YET] = Field(default=1, ge=0, description="Share of the traffic.")
+
+
+class RouteRetry(Section):
+    """When another try is made."""
+
+    max_retries: int = Field(default=3, ge=0, description="Tries after the first.")
+    on_status: list[int] = Field(
+        default_factory=lambda: [429, 500, 502, 503, 504], description="Answers that are tried again."
+    )
+    initial_delay: float = Field(default=1.0, ge=0, description="Seconds before the first retry.")
+    factor: float = Field(default=2.0, ge=1, description="Growth of the delay.")
+    max_delay: float = Field(default=60.0, ge=0, description="Largest delay in seconds.")
+
+
+class Route(Section):
+    """What serves a model name. In short: `provider/model` instead of the mapping."""
+
+    targets: list[RouteTarget] = Field(description="Where requests for it go; one target in this release.")
+    strategy: Annotated[Literal["weighted", "priority", "least_busy", "fastest", "cheapest", "sticky"], NOT_YET] = (
+        Field(default="priority", description="How one of several targets is chosen.")
+    )
+    fallback: Annotated[list[str], NOT_YET] = Field(
+        default_factory=list, description="Model names to try when all targets fail."
+    )
+    retry: Annotated[RouteRetry | None, NOT_YET] = Field(default=None, description="When another try is made.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: object) -> object:
+        return {"targets": [{"use": data}]} if isinstance(data, str) else data
+
+
+class Cache(Section):
+    """Answers kept for equal requests."""
+
+    enabled: Annotated[bool, NOT_YET] = Field(default=False, description="Keep answers.")
+    backend: Annotated[Literal["memory", "redis"], NOT_YET] = Field(default="memory", description="Where.")
+    default_ttl: Annotated[int, NOT_YET] = Field(default=300, ge=0, description="Seconds that an answer is kept.")
+    max_object_bytes: Annotated[int, NOT_YET] = Field(default=1_048_576, ge=0, description="Largest answer kept.")
+    max_bytes: Annotated[int, NOT_YET] = Field(default=268_435_456, ge=0, description="All answers together.")
+
+
+class Records(Section):
+    """What is kept of each request."""
+
+    content: Literal["metadata", "full"] = Field(
+        default="metadata", description="metadata: no bodies; full: request and answer bodies too."
+    )
+    max_request_bytes: int = Field(default=65_536, ge=0, description="Most bytes kept of a request body.")
+    max_response_bytes: int = Field(default=262_144, ge=0, description="Most bytes kept of an answer body.")
+    retention_days: int = Field(default=30, ge=1, le=36_500, description="Days after which records are deleted.")
+    durability: Literal["fast", "durable"] = Field(
+        default="fast", description="durable: a record is on disk before the last byte of its answer leaves."
+    )
+    spool_max_bytes: int = Field(
+        default=1_073_741_824, ge=1_048_576, description="Cap on records that wait for the database."
+    )
+    redact: Annotated[list[Any], NOT_YET] = Field(
+        default_factory=list, description="What is made unreadable before it is stored."
+    )
+
+
+class Telemetry(Section):
+    """Metrics and traces."""
+
+    metrics: Literal["public", "off"] = Field(
+        default="public", description="public: /metrics on the client port, without a key; off: not served."
+    )
+    otlp_endpoint: Annotated[str | None, NOT_YET] = Field(default=None, description="OTLP/HTTP endpoint for traces.")
+
+
+class Log(Section):
+    """The log: start-up, changes of state and errors. Requests are records, not log lines."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)] = Field(
+        default="info", description="Least severe line that is written."
+    )
+    format: Annotated[Literal["auto", "console", "json"], BeforeValidator(_format)] = Field(
+        default="auto", description="auto: text on a terminal, else JSON."
+    )
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    server: Server = Field(default_factory=Server)
+    auth: Auth = Field(default_factory=Auth)
+    providers: dict[Annotated[str, AfterValidator(_check_provider_name)], Provider] = Field(
+        default_factory=dict, description="Providers by name; none = those that the environment holds keys for."
+    )
+    models: dict[str, Route] = Field(
+        default_factory=dict,
+        description="What serves which model name, as provider/model; names may hold one *. "
+        "None = every provider's own models.",
+    )
+    records: Records = Field(default_factory=Records)
+    database: Database = Field(default_factory=Database)
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    log: Log = Field(default_factory=Log)
+    console: Console = Field(default_factory=Console)
+    redis: Redis = Field(default_factory=Redis)
+    cache: Cache = Field(default_factory=Cache)
+    header_rules: Annotated[list[Any], NOT_YET] = Field(default_factory=list, description="Changes to request headers.")
+    transformations: Annotated[list[Any], NOT_YET] = Field(
+        default_factory=list, description="Changes to request bodies."
+    )
+    dispatch: Annotated[list[Any], NOT_YET] = Field(
+        default_factory=list, description="Where records are sent as they happen."
+    )

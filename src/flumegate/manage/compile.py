@@ -1,0 +1,199 @@
+"""From a configuration to the Snapshot that workers run on, and to the few facts that a start needs.
+
+Without `models`, every provider serves its vendor's own model names and the default provider takes the rest. With
+`models` the list is closed: only a provider that says `default: true` takes names that are not on it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from flumegate.config.address import read_listen
+from flumegate.config.load import Loaded
+from flumegate.config.sections import Config
+from flumegate.config.sections import Provider as ProviderSection
+from flumegate.providers.address import locate
+from flumegate.providers.rows import BY_TYPE
+from flumegate.snapshot import Door, Principal, Provider, RecordPolicy, Snapshot, Target, Timeouts, Tls, Wildcard
+
+MOCK = "mock"
+
+
+class BootFacts(NamedTuple):
+    """What a start needs before there is a snapshot."""
+
+    host: str
+    """Name or address, without brackets."""
+    port: int
+    """0 = any free one."""
+    workers: int
+    data_dir: Path
+    drain_seconds: float
+    database_url: str
+    """`sqlite:///…`; may hold a path relative to the working folder."""
+    retention_days: int
+    log_level: str
+    log_format: str
+    """`auto`, `console` or `json`."""
+
+
+def boot_facts(config: Config) -> BootFacts:
+    """Return the facts of a start."""
+    listen = read_listen(config.server.listen)
+    url = config.database.url
+    return BootFacts(
+        host=listen.host,
+        port=listen.port,
+        workers=config.server.workers,
+        data_dir=config.server.data_dir,
+        drain_seconds=config.server.drain_seconds,
+        database_url=url.reveal() if url else f"sqlite:///{config.server.data_dir / 'flumegate.db'}",
+        retention_days=config.records.retention_days,
+        log_level=config.log.level,
+        log_format=config.log.format,
+    )
+
+
+def compile_snapshot(
+    loaded: Loaded,
+    *,
+    version: int,
+    pepper: bytes,
+    extra_keys: Sequence[str] = (),
+    mock_port: int | None = None,
+) -> Snapshot:
+    """Return the snapshot of a configuration.
+
+    Args:
+        loaded: what `config.load` returned: checked, secrets resolved.
+        version: of the snapshot; rises with every change.
+        pepper: secret of this installation, under which keys are stored.
+        extra_keys: client keys beside those of the configuration, such as the one made at first start.
+        mock_port: loopback port of the built-in mock; needed where `loaded.needs_mock`.
+
+    Raises:
+        ValueError: the mock is needed and has no port.
+    """
+    config = loaded.config
+    providers = {name: _provider(name, section) for name, section in config.providers.items()}
+    default = next((name for name, section in config.providers.items() if section.default), "")
+    if loaded.needs_mock:
+        if mock_port is None:
+            raise ValueError("this configuration has no provider: give the port of the built-in mock as mock_port")
+        providers = {MOCK: _mock(mock_port)}
+        default = MOCK
+    models: dict[str, Target] = {}
+    wildcards = list(_vendor_models(providers))
+    if config.models:
+        models, wildcards = _configured_models(config)
+    elif not default:
+        default = next(iter(providers), "")
+    return Snapshot(
+        version=version,
+        providers=providers,
+        default_provider=default,
+        models=models,
+        wildcards=tuple(sorted(wildcards, key=lambda each: -len(each.prefix) - len(each.suffix))),
+        auth_open=config.auth.mode == "open",
+        pepper=pepper,
+        keys=dict(_keys(config, pepper, extra_keys)),
+        door=_door(config),
+        records=_records(config),
+    )
+
+
+def _provider(name: str, section: ProviderSection) -> Provider:
+    row = BY_TYPE[section.type or name]
+    address = locate(row, section.base_url, section.api_version)
+    timeouts = section.timeouts
+    return Provider(
+        name=name,
+        type=row.type,
+        scheme=address.scheme,
+        host=address.host,
+        port=address.port,
+        base_path=address.base_path,
+        speaks=row.speaks if section.dialects is None else tuple(dict.fromkeys(section.dialects)),
+        credential=section.api_key.reveal() if section.api_key else "",
+        credential_header=row.credential_header,
+        credential_prefix=row.credential_prefix,
+        headers=tuple((field, value.reveal()) for field, value in section.headers.items()),
+        default_headers=row.default_headers,
+        azure_api_version=address.azure_api_version,
+        stream_usage=row.stream_usage,
+        timeouts=Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total),
+        tls=Tls(section.tls_verify, section.ca_file, section.client_cert, section.client_key),
+        proxy=section.proxy.reveal() if section.proxy else "",
+        max_connections=section.max_connections,
+        allowed_endpoints=tuple(section.allowed_endpoints),
+        allowed_methods=tuple(section.allowed_methods),
+    )
+
+
+def _mock(port: int) -> Provider:
+    return _provider(MOCK, ProviderSection(type=MOCK, base_url=f"http://127.0.0.1:{port}"))
+
+
+def _vendor_models(providers: Mapping[str, Provider]) -> Iterator[Wildcard]:
+    """Yield each vendor's own model names, for the first provider of its type."""
+    seen: set[str] = set()
+    for name, provider in providers.items():
+        if provider.type not in seen:
+            seen.add(provider.type)
+            for pattern in BY_TYPE[provider.type].models:
+                prefix, _, suffix = pattern.partition("*")
+                yield Wildcard(prefix, suffix, Target(name, ""))
+
+
+def _configured_models(config: Config) -> tuple[dict[str, Target], list[Wildcard]]:
+    models: dict[str, Target] = {}
+    wildcards: list[Wildcard] = []
+    for name, route in config.models.items():
+        provider, _, model = route.targets[0].use.partition("/")
+        target = Target(provider, "" if model == "*" else model)
+        prefix, star, suffix = name.partition("*")
+        if star:
+            wildcards.append(Wildcard(prefix, suffix, target))
+        else:
+            models[name] = target
+    return models, wildcards
+
+
+def _keys(config: Config, pepper: bytes, extra_keys: Sequence[str]) -> Iterator[tuple[bytes, Principal]]:
+    keys = [key for secret in config.auth.static_keys for key in secret.entries()]
+    for key in (*keys, *extra_keys):
+        digest = hmac.digest(pepper, key.encode(), "sha256")
+        yield digest, Principal(f"static-{digest.hex()[:8]}")
+
+
+def _door(config: Config) -> Door:
+    server = config.server
+    return Door(
+        proxy_prefix=server.proxy_prefix,
+        max_body_bytes=server.max_body_bytes,
+        max_header_bytes=server.max_header_bytes,
+        max_headers=server.max_headers,
+        header_seconds=server.header_seconds,
+        min_body_rate=server.min_body_rate,
+        keep_alive_seconds=server.keep_alive_seconds,
+        max_connections=server.max_connections,
+        trusted_proxies=tuple(server.trusted_proxies),
+        cors_origins=tuple(server.cors_origins),
+        tls_cert=server.tls.cert,
+        tls_key=server.tls.key,
+        metrics=config.telemetry.metrics == "public",
+    )
+
+
+def _records(config: Config) -> RecordPolicy:
+    records = config.records
+    return RecordPolicy(
+        content=records.content,
+        max_request_bytes=records.max_request_bytes,
+        max_response_bytes=records.max_response_bytes,
+        durable=records.durability == "durable",
+        spool_max_bytes=records.spool_max_bytes,
+    )
