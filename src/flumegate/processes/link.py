@@ -14,6 +14,7 @@ import functools
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -100,9 +101,8 @@ class _End(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note where to write."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            self.opened()
+        # By trust: uvloop's transports do not derive from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Take the frames that are complete; close on the first that is damaged."""
@@ -129,9 +129,6 @@ class _End(asyncio.Protocol):
         """Close at once, whatever is still queued."""
         if self._transport is not None:
             self._transport.abort()
-
-    def opened(self) -> None:
-        """Act on a new connection."""
 
     def closed(self) -> None:
         """Act on the end of the connection."""

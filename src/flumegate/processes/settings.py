@@ -223,7 +223,7 @@ def _client_key(loaded: Loaded, folder: Path) -> ClientKey | None:
 def _compile(
     loaded: Loaded, version: int, pepper: bytes, key: ClientKey | None, mock_port: int | None
 ) -> snapshot.Snapshot:
-    log.hide(entry for secret in loaded.config.auth.static_keys for entry in secret.entries())
+    log.hide(loaded.secrets())
     return compile_snapshot(
         loaded,
         version=version,

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flumegate.processes import link
+from flumegate.processes.link import ControlEnd, DamagedFrameError, Frames, Hello, Report, WorkerEnd, frame
+from flumegate.records.counters import Counters
+
+COUNTED = Counters(
+    requests={("chat", "openai", 200): 3},
+    latency={("chat", "openai"): [1, 2]},
+    latency_us={("chat", "openai"): 5},
+    tokens={("openai", "input"): 7},
+    totals={"records_dropped": 0},
+    gauges={"connections_open": 1},
+)
+
+
+class Control:
+    """Control's end, and what it heard."""
+
+    def __init__(self, path: Path) -> None:
+        self.hellos: list[Hello] = []
+        self.reports: list[Report] = []
+        self.changed = asyncio.Event()
+        self.end = ControlEnd(path, on_hello=self._hello, on_report=self._report)
+
+    def _hello(self, hello: Hello) -> None:
+        self.hellos.append(hello)
+        self.changed.set()
+
+    def _report(self, _: Hello, report: Report) -> None:
+        self.reports.append(report)
+        self.changed.set()
+
+
+class Worker:
+    """A worker's end, and what it heard."""
+
+    def __init__(self, path: Path, *, name: str = "w0", pid: int = 1) -> None:
+        self.snapshots: list[bytes] = []
+        self.peers: list[Counters] = []
+        self.changed = asyncio.Event()
+        self.end = WorkerEnd(path, name=name, pid=pid, on_snapshot=self._snapshot, on_peers=self._peers)
+        self.task = asyncio.create_task(self.end.run())
+
+    def _snapshot(self, data: bytes) -> None:
+        self.snapshots.append(data)
+        self.changed.set()
+
+    def _peers(self, counters: Counters) -> None:
+        self.peers.append(counters)
+        self.changed.set()
+
+
+async def until(watched: Control | Worker, reached: Callable[[], bool]) -> None:
+    """Wait for a condition over what an end has heard."""
+    async with asyncio.timeout(10):
+        while not reached():
+            watched.changed.clear()
+            await watched.changed.wait()
+
+
+@pytest.fixture
+async def control(tmp_path: Path) -> AsyncIterator[Control]:
+    made = Control(tmp_path / "link.sock")
+    await made.end.open()
+    yield made
+    made.end.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(path: Path, *, name: str = "w0", pid: int = 1) -> AsyncIterator[Worker]:
+    worker = Worker(path, name=name, pid=pid)
+    try:
+        yield worker
+    finally:
+        worker.task.cancel()
+        await asyncio.gather(worker.task, return_exceptions=True)
+
+
+def test_a_worker_under_uvloop_speaks_with_a_control_under_asyncio(tmp_path: Path) -> None:
+    """The two processes run different event loops."""
+    path = tmp_path / "link.sock"
+
+    async def work() -> list[bytes]:
+        async with connected(path) as worker:
+            await until(worker, lambda: bool(worker.snapshots))
+            return worker.snapshots
+
+    async def both() -> list[bytes]:
+        control = Control(path)
+        await control.end.open()
+        control.end.push(b"snapshot", 1)
+        try:
+            return await asyncio.to_thread(uvloop.run, work())
+        finally:
+            control.end.close()
+
+    assert asyncio.run(both()) == [b"snapshot"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.binary(max_size=300)), max_size=6),
+    st.lists(st.integers(1, 64), min_size=1, max_size=40),
+)
+def test_frames_are_the_same_however_the_bytes_are_cut(sent: list[tuple[int, bytes]], cuts: list[int]) -> None:
+    """A stream has no message boundaries of its own."""
+    stream = b"".join(frame(kind, body) for kind, body in sent)
+    frames, found, position, turn = Frames(1000), list[tuple[int, bytes]](), 0, 0
+    while position < len(stream):
+        step = cuts[turn % len(cuts)]
+        found += frames.feed(stream[position : position + step])
+        position, turn = position + step, turn + 1
+    assert found == sent
+
+
+@pytest.mark.parametrize("head", [struct.pack(">IB", 1001, 1), struct.pack(">IB", 1, 0), struct.pack(">IB", 1, 9)])
+def test_oversized_and_unknown_frames_are_damage(head: bytes) -> None:
+    """Nothing is allocated for a length that is not allowed."""
+    with pytest.raises(DamagedFrameError):
+        list(Frames(1000).feed(head))
+
+
+async def test_a_snapshot_reaches_the_worker_and_its_acknowledgement_comes_back(control: Control) -> None:
+    """Pushed before or after the worker connects, each Snapshot arrives; counters arrive as they were sent."""
+    control.end.push(b"first", 1)
+    async with connected(control.end.path) as worker:
+        await until(worker, lambda: worker.snapshots == [b"first"])
+        control.end.push(b"second" * 100_000, 2)
+        await until(worker, lambda: worker.snapshots[1:] == [b"second" * 100_000])
+        worker.end.version = 2
+        assert worker.end.report(COUNTED)
+        await until(control, lambda: bool(control.reports))
+    assert control.hellos == [Hello("w0", 1, 0)]
+    assert control.reports == [Report(2, COUNTED)]
+
+
+async def test_a_worker_that_has_the_newest_snapshot_is_not_sent_it_again(control: Control) -> None:
+    """A worker that started from the shelf says so."""
+    control.end.push(b"same", 7)
+    worker = Worker(control.end.path)
+    worker.end.version = 7
+    await until(control, lambda: bool(control.hellos))
+    control.end.push(b"next", 8)
+    await until(worker, lambda: bool(worker.snapshots))
+    worker.task.cancel()
+    await asyncio.gather(worker.task, return_exceptions=True)
+    assert worker.snapshots == [b"next"]
+
+
+async def test_peers_reach_the_worker(control: Control) -> None:
+    """Each worker hears what the others have counted."""
+    async with connected(control.end.path) as worker:
+        await until(control, lambda: bool(control.hellos))
+        for line in control.end.workers:
+            line.send_peers(COUNTED)
+        await until(worker, lambda: worker.peers == [COUNTED])
+
+
+async def test_a_worker_finds_a_control_that_comes_back(tmp_path: Path) -> None:
+    """Control may die and return any number of times; the worker connects again each time."""
+    path = tmp_path / "link.sock"
+    async with connected(path) as worker:
+        for version in (1, 2, 3):
+            control = Control(path)
+            await control.end.open()
+            control.end.push(b"%d" % version, version)
+            await until(worker, lambda version=version: worker.snapshots[-1:] == [b"%d" % version])
+            control.end.close()
+        assert worker.snapshots == [b"1", b"2", b"3"]
+
+
+async def test_a_new_process_of_a_name_ends_the_line_of_the_one_before(control: Control) -> None:
+    """What a dead worker's line still holds cannot be taken for its successor's."""
+    async with connected(control.end.path, pid=1):
+        await until(control, lambda: len(control.hellos) == 1)
+        (first,) = control.end.workers
+        async with connected(control.end.path, pid=2):
+            await until(control, lambda: len(control.hellos) == 2)
+            assert first not in control.end.workers or len(control.end.workers) == 1
+    assert [hello.pid for hello in control.hellos[:2]] == [1, 2]
+
+
+async def test_a_control_that_does_not_read_costs_a_worker_a_bounded_amount(tmp_path: Path) -> None:
+    """Reports to a frozen control are dropped once 256 KiB wait, and never block."""
+    path = tmp_path / "link.sock"
+    accepted = asyncio.Event()
+
+    async def freeze(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]  # a frozen process reads nothing at all
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_unix_server(freeze, str(path))
+    big = Counters(totals={f"name {index}": index for index in range(2000)})
+    async with connected(path) as worker:
+        await asyncio.wait_for(accepted.wait(), 10)
+        taken = [worker.end.report(big) for _ in range(400)]
+        assert taken[0]
+        assert not taken[-1]
+        assert worker.end._end
+        assert worker.end._end._transport
+        assert worker.end._end._transport.get_write_buffer_size() < 2 * link._QUEUED_BYTES
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        frame(link.COUNTERS, b"\x90"),
+        frame(link.HELLO, b"\xc1"),
+        frame(link.SNAPSHOT, b""),
+    ],
+)
+async def test_damage_closes_the_connection_and_nothing_else(control: Control, bad: bytes) -> None:
+    """Whatever connects and talks nonsense is hung up on; others are served."""
+    reader, writer = await asyncio.open_unix_connection(str(control.end.path))
+    writer.write(bad)
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    async with connected(control.end.path):
+        await until(control, lambda: bool(control.hellos))
