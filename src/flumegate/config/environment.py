@@ -15,12 +15,15 @@ from flumegate.config.sections import Config
 from flumegate.config.settings import PREFIX, as_variable_part, is_nullable, item_of, section_of
 
 KEYS_VARIABLE = "FLUMEGATE_KEYS"
+LISTEN_VARIABLE = "FLUMEGATE_SERVER__LISTEN"
+UPSTREAMS_VARIABLE = "UPSTREAMS"
 ALIASES: tuple[tuple[str, Path], ...] = (
     ("PROXY_PREFIX", ("server", "proxy_prefix")),
     ("DATABASE_URL", ("database", "url")),
     ("LOG_LEVEL", ("log", "level")),
     ("LOG_FORMAT", ("log", "format")),
 )
+_UPSTREAMS = f"${UPSTREAMS_VARIABLE}"
 _NOT_YET = "is not available in this release yet: unset it"
 _ON = frozenset(("1", "true", "yes", "on"))
 _NO_VALUE = frozenset(("", "null"))
@@ -29,7 +32,7 @@ _NO_VALUE = frozenset(("", "null"))
 def apply(document: Document, environ: Mapping[str, str]) -> list[Problem]:
     """Lay the environment over a document; return what is wrong with it."""
     problems = _refused_aliases(environ)
-    problems += _upstreams(document, environ.get("UPSTREAMS", ""))
+    problems += _upstreams(document, environ.get(UPSTREAMS_VARIABLE, ""))
     for name, path in ALIASES:
         if environ.get(name, "").strip():
             put(document, path, environ[name].strip(), Mark(f"${name}"))
@@ -149,26 +152,26 @@ def _upstreams(document: Document, text: str) -> list[Problem]:
     try:
         entries = json.loads(text)
     except ValueError as error:
-        return [Problem("$UPSTREAMS", 0, 0, "", f"must be a JSON list of upstreams: {error}")]
+        return [Problem(_UPSTREAMS, 0, 0, "", f"must be a JSON list of upstreams: {error}")]
     if not isinstance(entries, list) or not entries:
-        return [Problem("$UPSTREAMS", 0, 0, "", "must be a JSON list with at least one upstream, or be unset")]
+        return [Problem(_UPSTREAMS, 0, 0, "", "must be a JSON list with at least one upstream, or be unset")]
     problems: list[Problem] = []
     providers: dict[str, dict[str, object]] = {}
     for index, entry in enumerate(entries):
         found = list(_upstream_faults(entry, providers))
-        problems += (Problem("$UPSTREAMS", 0, 0, f"[{index}]{path}", message) for path, message in found)
+        problems += (Problem(_UPSTREAMS, 0, 0, f"[{index}]{path}", message) for path, message in found)
         if not found:
             providers[entry["name"]] = _as_provider(entry)
     defaults = [name for name, provider in providers.items() if provider["default"]]
     if len(defaults) > 1:
         names = " and ".join(f'"{name}"' for name in defaults)
-        problems.append(Problem("$UPSTREAMS", 0, 0, "", f"{names} are both is_default; keep one"))
+        problems.append(Problem(_UPSTREAMS, 0, 0, "", f"{names} are both is_default; keep one"))
     if not problems:
         if not defaults:
             next(iter(providers.values()))["default"] = True
         _replace_default(document)
         for name, provider in providers.items():
-            put(document, ("providers", name), provider, Mark("$UPSTREAMS"))
+            put(document, ("providers", name), provider, Mark(_UPSTREAMS))
     return problems
 
 

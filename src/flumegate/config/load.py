@@ -19,7 +19,7 @@ from flumegate.config.document import Document, read
 from flumegate.config.problem import ConfigInvalid, Problem
 from flumegate.config.problem import Path as SettingPath
 from flumegate.config.secret import Secret
-from flumegate.config.sections import Config
+from flumegate.config.sections import Config, Server
 from flumegate.config.settings import walk
 from flumegate.config.validation import locate, mark_text, origin, validate
 
@@ -78,8 +78,8 @@ def load(
     environ = os.environ if environ is None else environ
     source = _find(path, environ)
     document = Document(tree={}) if source is None else read(source)
-    problems = [*document.problems, *environment.apply(document, environ)]
     warnings = _discover(document, environ, None if source is not None else ollama)
+    problems = [*document.problems, *environment.apply(document, environ)]
     name = "" if source is None else str(source)
     config, faults = validate(document, environ, name)
     problems += faults
@@ -122,22 +122,20 @@ def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 def _discover(document: Document, environ: Mapping[str, str], ollama: tuple[str, int] | None) -> list[Problem]:
     """Fill in providers from the environment where the document names none."""
     tree = document.tree if isinstance(document.tree, dict) else {}
-    if tree.get("providers"):
+    if tree.get("providers") or environ.get(environment.UPSTREAMS_VARIABLE, "").strip():
         return []
-    found, warnings = discovery.discover(environ, _own_address(tree))
+    found, warnings = discovery.discover(environ, _own_address(tree, environ))
     local = discovery.local_ollama(ollama) if ollama and all(entry.name != "ollama" for entry in found) else None
     for provider in [*found, *([local] if local else [])]:
         environment.put(document, ("providers", provider.name), provider.entry, provider.mark)
     return warnings
 
 
-def _own_address(tree: Mapping[str, object]) -> Listen:
+def _own_address(tree: Mapping[str, object], environ: Mapping[str, str]) -> Listen:
     server = tree.get("server")
-    text = server.get("listen") if isinstance(server, dict) else None
+    text = environ.get(environment.LISTEN_VARIABLE) or (server.get("listen") if isinstance(server, dict) else None)
     try:
-        return read_listen(
-            str(text) if text else str(Config.model_fields["server"].get_default(call_default_factory=True).listen)
-        )
+        return read_listen(str(text) if text else Server().listen)
     except PydanticCustomError:
         # Reported by its own check.
         return Listen("", 0)

@@ -111,10 +111,11 @@ def as_variable_part(name: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
-def rows(section: type[BaseModel] = Config, path: Path = ()) -> Iterator[Setting]:
+def rows(section: type[BaseModel] = Config, path: Path = (), *, available: bool = True) -> Iterator[Setting]:
     """Yield every setting in the order of the document."""
     for name, field in section.model_fields.items():
         place = (*path, name)
+        is_available = available and not is_not_yet(field)
         inner, inside = section_of(field.annotation), place
         if inner is None:
             inner = section_of(item_of(field.annotation, dict))
@@ -123,12 +124,12 @@ def rows(section: type[BaseModel] = Config, path: Path = ()) -> Iterator[Setting
             inner = section_of(item_of(field.annotation, list))
             inside = (*place, "[]")
         if inner is None or inside != place:
-            yield _row(place, field)
+            yield _row(place, field, is_available=is_available)
         if inner is not None:
-            yield from rows(inner, inside)
+            yield from rows(inner, inside, available=is_available)
 
 
-def _row(path: Path, field: FieldInfo) -> Setting:
+def _row(path: Path, field: FieldInfo, *, is_available: bool) -> Setting:
     text = ".".join(str(part) for part in path).replace(".[]", "[]")
     variable = PREFIX + "__".join(part if "<" in part else part.upper() for part in map(str, path))
     inside_list = "[]" in path
@@ -138,7 +139,7 @@ def _row(path: Path, field: FieldInfo) -> Setting:
         "required" if field.is_required() else as_yaml(field.get_default(call_default_factory=True)),
         "" if inside_list else variable,
         field.description or "",
-        not is_not_yet(field),
+        is_available,
     )
 
 

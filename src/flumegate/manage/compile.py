@@ -1,4 +1,4 @@
-"""From a configuration to the Snapshot that workers run on, and to the few facts that a start needs.
+"""From a configuration to the Snapshot that workers run on.
 
 Without `models`, every provider serves its vendor's own model names and the default provider takes the rest. With
 `models` the list is closed: only a provider that says `default: true` takes names that are not on it.
@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
-from flumegate.config.address import read_listen
 from flumegate.config.load import Loaded
 from flumegate.config.sections import Config
 from flumegate.config.sections import Provider as ProviderSection
@@ -20,41 +17,6 @@ from flumegate.providers.rows import BY_TYPE
 from flumegate.snapshot import Door, Principal, Provider, RecordPolicy, Snapshot, Target, Timeouts, Tls, Wildcard
 
 MOCK = "mock"
-
-
-class BootFacts(NamedTuple):
-    """What a start needs before there is a snapshot."""
-
-    host: str
-    """Name or address, without brackets."""
-    port: int
-    """0 = any free one."""
-    workers: int
-    data_dir: Path
-    drain_seconds: float
-    database_url: str
-    """`sqlite:///…`; may hold a path relative to the working folder."""
-    retention_days: int
-    log_level: str
-    log_format: str
-    """`auto`, `console` or `json`."""
-
-
-def boot_facts(config: Config) -> BootFacts:
-    """Return the facts of a start."""
-    listen = read_listen(config.server.listen)
-    url = config.database.url
-    return BootFacts(
-        host=listen.host,
-        port=listen.port,
-        workers=config.server.workers,
-        data_dir=config.server.data_dir,
-        drain_seconds=config.server.drain_seconds,
-        database_url=url.reveal() if url else f"sqlite:///{config.server.data_dir / 'flumegate.db'}",
-        retention_days=config.records.retention_days,
-        log_level=config.log.level,
-        log_format=config.log.format,
-    )
 
 
 def compile_snapshot(
