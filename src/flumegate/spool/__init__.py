@@ -1,0 +1,1 @@
+"""Records on their way from the workers to the store: append-only segments on disk."""
