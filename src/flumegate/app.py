@@ -12,6 +12,7 @@ from flumegate.door.server import Server
 from flumegate.engine.run import Engine
 from flumegate.engine.settle import Settlement
 from flumegate.records.counters import Counters
+from flumegate.records.tally import Tally
 from flumegate.routing.plan import Planner
 from flumegate.snapshot import Snapshot
 from flumegate.spool.append import SpoolWriter
@@ -31,14 +32,14 @@ class WorkerApp:
 
     def __init__(self, *, name: str, spool_folder: Path) -> None:
         self._loop = asyncio.get_running_loop()
-        self._counters = Counters()
+        self._tally = Tally()
         self._spool = SpoolWriter(
             spool_folder, name, max_bytes=Snapshot(version=0, providers={}).records.spool_max_bytes
         )
         self._upstream = Upstream(self._loop)
-        self._settlement = Settlement(self._loop, self._spool, self._counters)
+        self._settlement = Settlement(self._loop, self._spool, self._tally)
         self._engine = Engine(self._loop, Snapshot(version=0, providers={}), self._upstream, self._settlement)
-        self._server = Server(self._loop, self._engine, self._all_counters, self._counters.totals)
+        self._server = Server(self._loop, self._engine, self._all_counters, self._tally.totals)
         self._turn = 0
         self._sweeper: asyncio.TimerHandle | None = None
         self.peers = Counters()
@@ -71,7 +72,7 @@ class WorkerApp:
 
     def counters(self) -> Counters:
         """Return this worker's running totals."""
-        counters = self._counters
+        counters = self._tally.counters()
         counters.totals["records_dropped"] = self._spool.dropped
         counters.totals["contents_dropped"] = self._spool.dropped_content
         counters.gauges["connections_open"] = len(self._server.connections)
@@ -80,8 +81,7 @@ class WorkerApp:
         return counters
 
     def _all_counters(self) -> Counters:
-        total = Counters()
-        total.add(self.counters())
+        total = self.counters()
         total.add(self.peers)
         return total
 

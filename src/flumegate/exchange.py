@@ -14,6 +14,7 @@ from flumegate.records.request import Attempt
 if TYPE_CHECKING:
     from flumegate.dialects.registry import Endpoint
     from flumegate.dialects.tap import Tap
+    from flumegate.gates.authenticate import Known
     from flumegate.routing.plan import Plan
     from flumegate.snapshot import Snapshot
     from flumegate.wire.headers import Headers
@@ -26,6 +27,8 @@ class Reply(Protocol):
     """Chunked framing may be used."""
     keep_alive: bool
     """The connection serves further requests after this answer; may be set to False until the head is written."""
+    known: Known | None
+    """Who used this connection last."""
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the client; nothing happens if it has left."""
@@ -89,6 +92,8 @@ class Exchange:
     headers: Headers
     picked: dict[bytes, bytes]
     """The few fields that the gateway itself reads, by lower-case name."""
+    special: bool = False
+    """One of those fields asks for more than any request does; where it is False, none need be looked for."""
     snapshot: Snapshot
     started: float
     started_at: float

@@ -32,16 +32,13 @@ class Tap:
         failed: the upstream reported an error inside the stream.
     """
 
-    __slots__ = ("_kept", "complete", "failed", "finish_reason", "model", "started", "usage")
-
-    def __init__(self) -> None:
-        self.usage: Usage | None = None
-        self.model = ""
-        self.finish_reason = ""
-        self.started = False
-        self.complete = False
-        self.failed = False
-        self._kept: deque[bytes] = deque(maxlen=_KEPT_BLOCKS)
+    usage: Usage | None = None
+    model = ""
+    finish_reason = ""
+    started = False
+    complete = False
+    failed = False
+    _kept: deque[bytes] | None = None
 
     def read_whole(self, body: bytes) -> None:
         """Look at a whole answer; one that cannot be read tells nothing."""
@@ -55,18 +52,19 @@ class Tap:
         """Look at one block of whole events, or at a piece of an event too large to be held."""
         if not self.started or _USAGE_MARKS[0] in block or _USAGE_MARKS[1] in block or _ERROR_MARK in block:
             self.look(sse.read(block))
-        self._kept.append(block if len(block) <= _KEPT_BLOCK_BYTES else block[-_KEPT_BLOCK_BYTES:])
+        kept = self._kept
+        if kept is None:
+            kept = self._kept = deque(maxlen=_KEPT_BLOCKS)
+        kept.append(block if len(block) <= _KEPT_BLOCK_BYTES else block[-_KEPT_BLOCK_BYTES:])
 
     def close(self) -> None:
         """Judge the end of the stream from its last blocks."""
         if self.complete or self.failed:
             return
-        self.look(sse.read(b"".join(self._kept)))
+        self.look(sse.read(b"".join(self._kept or ())))
 
     def read_tail(self, tail: bytes) -> None:
         """Look at the end of an answer too large to be kept: its usage stands in the last kilobytes."""
-        found = None
-        for found in _USAGE_OBJECT.finditer(tail):
-            pass
-        if found is not None:
-            self.read_whole(b'{"usage":%b}' % found[1])
+        found = _USAGE_OBJECT.findall(tail)
+        if found:
+            self.read_whole(b'{"usage":%b}' % found[-1])

@@ -22,7 +22,9 @@ from flumegate.exchange import Exchange, Source
 
 if TYPE_CHECKING:
     from flumegate.door.server import Server
+    from flumegate.gates.authenticate import Known
 
+_READ = heads.READ.get
 WRITE_BUFFER_BYTES = 65_536
 MAX_WAITING = 32
 """Pipelined requests that wait for their turn before reading stops."""
@@ -66,6 +68,7 @@ class ClientConnection(asyncio.Protocol):
         "_reading_route",
         "_server",
         "_source",
+        "_special",
         "_task",
         "_transport",
         "_trusted",
@@ -78,6 +81,7 @@ class ClientConnection(asyncio.Protocol):
         "held",
         "http11",
         "keep_alive",
+        "known",
     )
 
     def __init__(self, server: Server) -> None:
@@ -88,6 +92,7 @@ class ClientConnection(asyncio.Protocol):
         self._picked: dict[bytes, bytes] = {}
         self._url = b""
         self._conflict = b""
+        self._special = False
         self._in_head = False
         self._ended_now = False
         """A request ended within the read that is being parsed."""
@@ -114,6 +119,7 @@ class ClientConnection(asyncio.Protocol):
         self.held = False
         self.http11 = True
         self.keep_alive = True
+        self.known: Known | None = None
 
     # asyncio
 
@@ -137,19 +143,24 @@ class ClientConnection(asyncio.Protocol):
             self._refuse_upgrade()
             return
         except httptools.HttpParserError as error:
-            if not self._lingering and self._may_answer():
+            if self._may_answer():
                 self._refuse_framing(str(error))
             return
-        if self._in_head and not self._lingering:
-            if not self._ended_now:
-                self._head_bytes += len(
-                    data
-                )  # a head that began behind another request's end counts from the next read
-            if self._head_bytes > self._server.door.max_header_bytes:
-                self._refuse_head(heads.too_large(self._server.door))
+        if self._in_head:
+            self._measure_unfinished_head(len(data))
+
+    def _measure_unfinished_head(self, size: int) -> None:
+        if self._lingering:
+            return
+        if not self._ended_now:
+            self._head_bytes += size  # a head that began behind another request's end counts from the next read on
+        if self._head_bytes > self._server.door.max_header_bytes:
+            self._refuse_head(heads.too_large(self._server.door))
 
     def _may_answer(self) -> bool:
         """Tell whether bytes that are no HTTP deserve an answer; behind a last request they are only noise."""
+        if self._lingering:
+            return False
         return self.keep_alive or self._in_head or self._reading is not None
 
     def eof_received(self) -> bool:
@@ -186,6 +197,7 @@ class ClientConnection(asyncio.Protocol):
         self._picked = {}
         self._url = b""
         self._conflict = b""
+        self._special = False
         self._in_head = True
         self._head_bytes = 0
         if self._exchange is None:
@@ -199,7 +211,8 @@ class ClientConnection(asyncio.Protocol):
             return  # a trailer: nothing that decides anything may arrive behind the body
         name = name.lower()
         self._headers.append((name, value))
-        if name in heads.READ:
+        special = _READ(name)
+        if special is not None:
             picked = self._picked
             if name in picked and picked[name] != value:
                 if name == b"connection":
@@ -207,6 +220,8 @@ class ClientConnection(asyncio.Protocol):
                 else:
                     self._conflict = name
             picked[name] = value
+            if special:
+                self._special = True
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -226,15 +241,20 @@ class ClientConnection(asyncio.Protocol):
         server.number += 1
         record_id = "%016x" % (server.number & 0xFFFFFFFFFFFFFFFF)
         exchange.record_id = record_id
-        exchange.request_id = heads.request_id(picked) or record_id.encode()
+        exchange.request_id = (self._special and heads.request_id(picked)) or record_id.encode()
+        exchange.special = self._special
         self._body = []
         self._body_bytes = 0
         self._upload = None
         try:
             if self._head_bytes + self._read_bytes > server.door.max_header_bytes:
                 heads.check_size(self._headers, server.door)
-            length = heads.check(self._parser, self._headers, picked, self._conflict, server.door)
-            route, exchange.path = find(exchange.method, heads.plain_path(path), server.prefix)
+            length = heads.check(
+                self._parser, self._headers, picked, self._conflict, server.door, special=self._special
+            )
+            route, exchange.path = find(
+                exchange.method, path if path[:1] == b"/" else heads.plain_path(path), server.prefix
+            )
         except GatewayError as error:
             exchange.kind = "malformed" if error.close else "unknown"
             if b"anthropic-version" in picked or path.startswith(b"/v1/messages"):
@@ -247,13 +267,14 @@ class ClientConnection(asyncio.Protocol):
         self._reading_route = route
         if length == 0:
             return  # on_message_complete follows at once
-        self._expect_body(exchange, route, length)
+        self._body_since = exchange.started
+        self._due = exchange.started + RATE_GRACE_SECONDS
+        if length is None or length > EARLY_CHECK_BYTES or self._special or route.endpoint is None:
+            self._expect_body(exchange, route, length)
 
     def _expect_body(self, exchange: Exchange, route: Route, length: int | None) -> None:
         """Decide how a body is taken, before any of it is."""
         server = self._server
-        self._body_since = exchange.started
-        self._due = exchange.started + RATE_GRACE_SECONDS
         self._expects = heads.expects_continue(exchange.picked)
         try:
             if length is not None and length > server.door.max_body_bytes and not _streams(exchange, route, length):
@@ -322,7 +343,7 @@ class ClientConnection(asyncio.Protocol):
             server.engine.refuse(exchange, turn.error)
         elif turn.route is not None and turn.route.kind in PROBES:
             self.finish(server.probe(exchange, turn.route.kind))
-        elif exchange.method == b"OPTIONS" and heads.is_preflight(exchange.picked):
+        elif exchange.special and exchange.method == b"OPTIONS" and heads.is_preflight(exchange.picked):
             self.finish(server.preflight(exchange))
         else:
             self._task = server.loop.create_task(server.engine.run(exchange))

@@ -38,8 +38,8 @@ async def attempt(exchange: Exchange, plan: Plan, upstream: Upstream) -> tuple[C
         while True:
             connection = pool.take() or await pool.acquire(min(timeouts.connect, deadline - monotonic()))
             call = Call(loop.create_future(), timeouts, deadline=deadline, headless=exchange.method == b"HEAD")
-            exchange.sent = monotonic()
-            _send(exchange, plan, connection, call)
+            exchange.sent = now = monotonic()
+            _send(exchange, plan, connection, call, now)
             try:
                 await call.head
             except GatewayError:
@@ -67,7 +67,7 @@ def _offset_us(now: float, exchange: Exchange) -> int:
     return int((now - exchange.started) * 1e6)
 
 
-def _send(exchange: Exchange, plan: Plan, connection: Connection, call: Call) -> None:
+def _send(exchange: Exchange, plan: Plan, connection: Connection, call: Call, now: float) -> None:
     upload = exchange.upload
     if upload is None:
         body = exchange.body
@@ -75,13 +75,13 @@ def _send(exchange: Exchange, plan: Plan, connection: Connection, call: Call) ->
             framing = b"\r\ncontent-length: %d\r\n\r\n" % len(body)
         else:
             framing = b"\r\n\r\n"
-        connection.send(call, write_head(exchange, plan, framing), body)
+        connection.send(call, write_head(exchange, plan, framing), body, now)
         return
     call.body_sent = False
     length = upload.length
     framing = (
         b"\r\ntransfer-encoding: chunked\r\n\r\n" if length is None else b"\r\ncontent-length: %d\r\n\r\n" % length
     )
-    connection.send(call, write_head(exchange, plan, framing), b"")
+    connection.send(call, write_head(exchange, plan, framing), b"", now)
     connection.begin_upload(chunked=length is None)
     call.upload_source = upload.attach(connection)

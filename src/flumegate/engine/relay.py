@@ -27,6 +27,39 @@ MAX_ERROR_BYTES = 262_144
 _REDACTED = b"[redacted]"
 
 
+def whole(exchange: Exchange, plan: Plan, call: Call, head: AnswerHead, extra: bytes) -> bytes:
+    """Return an answer that is already complete, head and body, and note what the tap sees of it.
+
+    Raises:
+        GatewayError: its content coding is unknown or damaged.
+    """
+    pieces = call.pieces
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    if head.encoding and not head.bodiless:
+        body = _decode(_decoder(head.encoding, plan), body, plan)
+    status = exchange.status = head.status
+    if status >= 400:
+        _note_error(exchange, status)
+        body = _without_credential(body, plan)
+    elif exchange.endpoint is not None:
+        tap = exchange.tap = exchange.endpoint.tap()
+        tap.read_whole(body)
+    exchange.response_bytes = len(body)
+    if exchange.response_body is not None:
+        exchange.response_body.append(body)
+    return head.write(exchange, plan, extra, None if head.bodiless else len(body))[0] + body
+
+
+def _note_error(exchange: Exchange, status: int) -> None:
+    exchange.outcome, exchange.error_code = "upstream_error", f"upstream_{status}"
+
+
+def _without_credential(body: bytes, plan: Plan) -> bytes:
+    """Return an error answer without our own key, which a provider may quote when it did not like it."""
+    credential = plan.provider.credential
+    return body.replace(credential.encode("latin-1", "replace"), _REDACTED) if credential else body
+
+
 class Relay:
     """Passes one answer on.
 
@@ -48,7 +81,6 @@ class Relay:
         "_held_error",
         "_loop",
         "_plan",
-        "_secret",
         "_tap",
         "cut",
         "rest",
@@ -59,7 +91,7 @@ class Relay:
         loop: asyncio.AbstractEventLoop,
         exchange: Exchange,
         plan: Plan,
-        call: Call,
+        head: AnswerHead,
         *,
         withhold: bool,
         extra: bytes,
@@ -72,22 +104,18 @@ class Relay:
         self._done: asyncio.Future[None] | None = None
         self.rest = b""
         self.cut = False
-        self._head = head = AnswerHead(call)
+        self._head = head
         self._decoder = _decoder(head.encoding, plan) if head.encoding and not head.bodiless else None
         self._tap: Tap | None = None
         self._events: EventStream | None = None
         self._copy: list[bytes] | None = None
         self._copy_bytes = 0
         self._held_error: list[bytes] | None = None
-        self._secret = b""
-        exchange.status = call.status
+        status = exchange.status = head.status
         endpoint = exchange.endpoint
-        if call.status >= 400:
-            exchange.outcome = "upstream_error"
-            exchange.error_code = f"upstream_{call.status}"
+        if status >= 400:
+            _note_error(exchange, status)
             if plan.provider.credential and not head.sse and not head.bodiless:
-                # A provider's error may quote the key that it did not like: ours.
-                self._secret = plan.provider.credential.encode("latin-1", "replace")
                 self._held_error = []
         elif endpoint is not None:
             self._tap = exchange.tap = endpoint.tap()
@@ -98,34 +126,6 @@ class Relay:
 
     def _note_first_token(self) -> None:
         self._exchange.first_token = monotonic()
-
-    def whole(self, call: Call) -> bool:
-        """Take an answer that is already complete; return whether all of it is now in `rest`."""
-        if self._events is not None or call.error is not None or not call.ended:
-            return False
-        pieces = call.pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if self._decoder is not None:
-            body = self._decode_whole(self._decoder, body)
-        if self._held_error is not None:
-            body = body.replace(self._secret, _REDACTED)
-        exchange = self._exchange
-        if self._tap is not None:
-            self._tap.read_whole(body)
-        exchange.response_bytes = len(body)
-        if exchange.response_body is not None:
-            exchange.response_body.append(body)
-        head, _ = self._head.write(exchange, self._plan, self._extra, None if self._head.bodiless else len(body))
-        self.rest = head + body
-        return True
-
-    def _decode_whole(self, decoder: coding.Decoder, body: bytes) -> bytes:
-        try:
-            decoded = b"".join(decoder.feed(body))
-            decoder.finish()
-        except coding.CodingError as error:
-            raise errors.garbage(self._plan.provider.name, str(error)) from None
-        return decoded
 
     def start(self, call: Call, connection: Connection) -> asyncio.Future[None]:
         """Write the head and what came with it, then take the rest as it comes; the future ends with the answer."""
@@ -182,7 +182,7 @@ class Relay:
         if self._copy_bytes > MAX_ERROR_BYTES:
             self._held_error = None
             self._head.length = None
-            self._pass(b"".join(held).replace(self._secret, _REDACTED))
+            self._pass(_without_credential(b"".join(held), self._plan))
 
     def _keep_copy(self, copy: list[bytes], data: bytes) -> None:
         copy.append(data)
@@ -202,7 +202,7 @@ class Relay:
                 self.fail(errors.garbage(self._plan.provider.name, str(error)))
                 return
         if self._held_error is not None:
-            body = b"".join(self._held_error).replace(self._secret, _REDACTED)
+            body = _without_credential(b"".join(self._held_error), self._plan)
             head, self._chunked = self._head.write(self._exchange, self._plan, self._extra, len(body))
             self.rest = head + self._frame(body)
         elif self._events is not None:
@@ -248,6 +248,15 @@ class Relay:
         self.rest = self._frame(body) if body else b""
         if self._chunked:
             self.rest += b"0\r\n\r\n"
+
+
+def _decode(decoder: coding.Decoder, body: bytes, plan: Plan) -> bytes:
+    try:
+        decoded = b"".join(decoder.feed(body))
+        decoder.finish()
+    except coding.CodingError as error:
+        raise errors.garbage(plan.provider.name, str(error)) from None
+    return decoded
 
 
 def _decoder(encoding: bytes, plan: Plan) -> coding.Decoder:

@@ -11,7 +11,8 @@ import asyncio
 from flumegate import log
 from flumegate.engine import local
 from flumegate.engine.attempt import attempt
-from flumegate.engine.relay import Relay
+from flumegate.engine.head import AnswerHead
+from flumegate.engine.relay import Relay, whole
 from flumegate.engine.request import edit_body, read_envelope, undo_coding
 from flumegate.engine.settle import Settlement
 from flumegate.engine.transparent import plan_transparent
@@ -47,42 +48,40 @@ class Engine:
     async def run(self, exchange: Exchange) -> None:
         """Serve one exchange to its end; never raises."""
         try:
-            await self._serve(exchange)
+            self.admit(exchange)
+            extra = cors_lines(exchange) if exchange.special else b""
+            if exchange.kind in _LOCAL:
+                self.settlement.settle(exchange, _LOCAL[exchange.kind](exchange, extra))
+                return
+            plan, withhold = self._plan(exchange)
+            exchange.plan = plan
+            if self.settlement.policy.content == "full":
+                exchange.response_body = []
+            call, connection = await attempt(exchange, plan, self.upstream)
+            head = AnswerHead(call)
+            if call.ended and call.error is None and not head.sse:
+                self.settlement.settle(exchange, whole(exchange, plan, call, head, extra))
+                return
+            relay = Relay(self._loop, exchange, plan, head, withhold=withhold, extra=extra)
+            try:
+                await relay.start(call, connection)
+            except asyncio.CancelledError:
+                if not call.ended:
+                    connection.close()
+                raise
+            exchange.reply.feed_from(None)
+            self.settlement.settle(exchange, relay.rest, cut=relay.cut)
         except GatewayError as error:
             self.refuse(exchange, error)
         except asyncio.CancelledError:
             self.abandon(exchange)
-        except Exception as error:  # noqa: BLE001 - the top of the road: a bug must not take the connection's others along
-            log.event("error", "request failed", request_id=exchange.record_id, bug=repr(error)[:300])
-            self.refuse(
-                exchange,
-                GatewayError(
-                    INTERNAL,
-                    "internal_error",
-                    f"The gateway failed; its log has more under {exchange.record_id}.",
-                    close=True,
-                ),
-            )
+        except Exception as error:  # noqa: BLE001 - the top of the road: a bug must not take other requests along
+            self._confess(exchange, error)
 
-    async def _serve(self, exchange: Exchange) -> None:
-        self.admit(exchange)
-        extra = cors_lines(exchange)
-        if exchange.kind in _LOCAL:
-            self.settlement.settle(exchange, _LOCAL[exchange.kind](exchange, extra))
-            return
-        plan, withhold = self._plan(exchange)
-        exchange.plan = plan
-        call, connection = await attempt(exchange, plan, self.upstream)
-        relay = Relay(self._loop, exchange, plan, call, withhold=withhold, extra=extra)
-        if not relay.whole(call):
-            try:
-                await relay.start(call, connection)
-            except asyncio.CancelledError:
-                if call.sink is relay and not call.ended:
-                    connection.close()
-                raise
-        exchange.reply.feed_from(None)
-        self.settlement.settle(exchange, relay.rest, cut=relay.cut)
+    def _confess(self, exchange: Exchange, bug: Exception) -> None:
+        log.event("error", "request failed", request_id=exchange.record_id, bug=repr(bug)[:300])
+        message = f"The gateway failed; its log has more under {exchange.record_id}."
+        self.refuse(exchange, GatewayError(INTERNAL, "internal_error", message, close=True))
 
     def _plan(self, exchange: Exchange) -> tuple[Plan, bool]:
         """Return the plan, and whether the stream's usage event is to be withheld from the client."""
@@ -90,9 +89,10 @@ class Engine:
         if endpoint is None:
             return plan_transparent(exchange, self.planner), False
         exchange.lane = "verbatim"
-        undo_coding(exchange, exchange.snapshot.door.max_body_bytes)
+        if exchange.special:
+            undo_coding(exchange, exchange.snapshot.door.max_body_bytes)
         seen = read_envelope(exchange)
-        upstream = exchange.picked.get(b"x-upstream-name")
+        upstream = exchange.picked.get(b"x-upstream-name") if exchange.special else None
         plan = self.planner.known(endpoint.name, seen.model) if upstream is None else None
         if plan is None:
             plan = self.planner.endpoint(endpoint, seen.model, upstream.decode("latin-1") if upstream else "")

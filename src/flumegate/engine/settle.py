@@ -7,15 +7,14 @@ So whatever kills the worker, a client that has its whole answer has its record,
 from __future__ import annotations
 
 import asyncio
-import bisect
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import msgspec
 
 from flumegate.exchange import Exchange, Reply
-from flumegate.records.counters import LATENCY_BUCKETS, Counters
 from flumegate.records.request import Content, Record
+from flumegate.records.tally import Tally
 from flumegate.snapshot import RecordPolicy
 from flumegate.spool.append import SpoolWriter, frame
 
@@ -27,10 +26,10 @@ Handover = tuple[Reply, bytes, bool]
 class Settlement:
     """Turns exchanges into records and counters, and ends their replies."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, spool: SpoolWriter, counters: Counters) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, spool: SpoolWriter, tally: Tally) -> None:
         self._loop = loop
         self._spool = spool
-        self._counters = counters
+        self._tally = tally
         self._frames: list[bytes] = []
         self._contents: list[bytes] = []
         self._handovers: list[Handover] = []
@@ -45,7 +44,7 @@ class Settlement:
             return
         exchange.settled = True
         record = self._record(exchange)
-        self._count(exchange, record)
+        self._tally.count(record)
         if not self._frames:
             self._loop.call_soon(self._flush)
         self._frames.append(frame(_encode(record)))
@@ -99,29 +98,10 @@ class Settlement:
             exchange.request_bytes,
             exchange.response_bytes,
             exchange.client_abort,
-            _text(exchange, b"x-flumegate-tags"),
-            _trace_id(exchange),
+            _text(exchange, b"x-flumegate-tags") if exchange.special else "",
+            _trace_id(exchange) if exchange.special else "",
             exchange.attempts,
         )
-
-    def _count(self, exchange: Exchange, record: Record) -> None:
-        counters = self._counters
-        key = (exchange.kind, record.provider, record.status)
-        requests = counters.requests
-        requests[key] = requests.get(key, 0) + 1
-        pair = (exchange.kind, record.provider)
-        buckets = counters.latency.get(pair)
-        if buckets is None:
-            buckets = counters.latency[pair] = [0] * (len(LATENCY_BUCKETS) + 1)
-            counters.latency_us[pair] = 0
-        buckets[bisect.bisect_left(LATENCY_BUCKETS, record.duration_us / 1e6)] += 1
-        counters.latency_us[pair] += record.duration_us
-        if record.input_tokens:
-            pair = (record.provider, "input")
-            counters.tokens[pair] = counters.tokens.get(pair, 0) + record.input_tokens
-        if record.output_tokens:
-            pair = (record.provider, "output")
-            counters.tokens[pair] = counters.tokens.get(pair, 0) + record.output_tokens
 
     def _keep_content(self, exchange: Exchange, pieces: list[bytes]) -> None:
         policy = self.policy

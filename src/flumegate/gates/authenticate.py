@@ -7,10 +7,20 @@ share a prefix have unrelated digests.
 from __future__ import annotations
 
 import hmac
+from typing import NamedTuple
 
 from flumegate.errors import UNAUTHENTICATED, GatewayError
 from flumegate.exchange import Exchange
-from flumegate.wire.headers import credential_of
+from flumegate.snapshot import Principal, Snapshot
+from flumegate.wire.headers import bearer_of, credential_of
+
+
+class Known(NamedTuple):
+    """The last key that a connection used and whose it was under which Snapshot, so that a second look costs less."""
+
+    key: bytes
+    snapshot: Snapshot
+    principal: Principal
 
 
 def digest(pepper: bytes, key: bytes) -> bytes:
@@ -27,14 +37,20 @@ def authenticate(exchange: Exchange) -> None:
     snapshot = exchange.snapshot
     if snapshot.auth_open:
         return
-    key = credential_of(exchange.picked)
+    key = credential_of(exchange.picked) if exchange.special else bearer_of(exchange.picked)
     if not key:
         raise GatewayError(
             UNAUTHENTICATED,
             "missing_api_key",
             "Send your Flumegate key as 'Authorization: Bearer <key>' (or in x-api-key).",
         )
-    principal = snapshot.keys.get(hmac.digest(snapshot.pepper, key, "sha256"))
+    known = exchange.reply.known
+    if known is not None and known.snapshot is snapshot and hmac.compare_digest(known.key, key):
+        principal: Principal | None = known.principal
+    else:
+        principal = snapshot.keys.get(digest(snapshot.pepper, key))
+        if principal is not None:
+            exchange.reply.known = Known(key, snapshot, principal)
     if principal is None:
         raise GatewayError(
             UNAUTHENTICATED,

@@ -40,7 +40,10 @@ class Counters(msgspec.Struct):
         _sum_into(self.totals, other.totals)
         _sum_into(self.gauges, other.gauges)
         for key, buckets in other.latency.items():
-            own = self.latency.setdefault(key, [0] * len(buckets))
+            own = self.latency.get(key)
+            if own is None:
+                self.latency[key] = list(buckets)
+                continue
             for index, count in enumerate(buckets):
                 own[index] += count
 

@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
 
     # the pool's and the engine's side
 
-    def send(self, call: Call, head: bytes, body: bytes) -> None:
+    def send(self, call: Call, head: bytes, body: bytes, now: float) -> None:
         """Begin a call with a whole request, or with its head alone where an upload follows."""
         self.call = call
         call.reused = self.uses > 0
@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         timeouts = call.timeouts
         if call.body_sent and timeouts.first_byte is not None:
-            self.due = min(monotonic() + timeouts.first_byte, call.deadline)
+            self.due = min(now + timeouts.first_byte, call.deadline)
         else:
             self.due = call.deadline
         if len(body) > WRITE_BUFFER_BYTES:

@@ -125,19 +125,29 @@ def as_header_value(text: str) -> bytes:
     return bytes(encoded)
 
 
+def bearer_of(picked: dict[bytes, bytes]) -> bytes | None:
+    """Return the client's key from the `authorization` field, or None.
+
+    Raises:
+        GatewayError: the field has no Bearer scheme.
+    """
+    found = picked.get(b"authorization")
+    if found is None or found.startswith(b"Bearer "):
+        return found and found[7:]
+    if found[:7].lower() != b"bearer ":
+        raise GatewayError(
+            INVALID_REQUEST, "invalid_authorization", "The Authorization header must read 'Bearer <key>'."
+        )
+    return found[7:].strip()
+
+
 def credential_of(picked: dict[bytes, bytes]) -> bytes | None:
     """Return the client's key from whichever field carries it, or None.
 
     Raises:
         GatewayError: two fields carry different keys, or `authorization` has no Bearer scheme.
     """
-    found = picked.get(b"authorization")
-    if found is not None:
-        if found[:7].lower() != b"bearer ":
-            raise GatewayError(
-                INVALID_REQUEST, "invalid_authorization", "The Authorization header must read 'Bearer <key>'."
-            )
-        found = found[7:].strip()
+    found = bearer_of(picked)
     for name in CREDENTIALS[1:]:
         value = picked.get(name)
         if value is None or value == found:

@@ -49,8 +49,6 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 class MessagesTap(Tap):
     """Tap on a Messages answer. Stream counts are cumulative: what `message_delta` repeats replaces the start's."""
 
-    __slots__ = ("_wire",)
-
     def __init__(self) -> None:
         super().__init__()
         self._wire = _WireUsage()

@@ -51,8 +51,6 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 class ChatTap(Tap):
     """Tap on a chat or completions answer."""
 
-    __slots__ = ()
-
     def read_whole(self, body: bytes) -> None:
         """See `Tap.read_whole`."""
         try:

@@ -22,8 +22,6 @@ _decode_whole = msgspec.json.Decoder(_Whole).decode
 class EmbeddingsTap(Tap):
     """Tap on an embeddings answer."""
 
-    __slots__ = ()
-
     def read_whole(self, body: bytes) -> None:
         """See `Tap.read_whole`."""
         try:

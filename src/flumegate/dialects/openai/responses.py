@@ -32,8 +32,6 @@ _STARTS = (b".delta", b"response.output_item.done")
 class ResponsesTap(Tap):
     """Tap on a Responses answer; the status stands in for a finish reason."""
 
-    __slots__ = ()
-
     def read_whole(self, body: bytes) -> None:
         """See `Tap.read_whole`."""
         try:
