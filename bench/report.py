@@ -1,0 +1,163 @@
+"""The figures as Markdown tables, the same on the terminal and in RESULTS.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.sections import Figures
+from bench.subjects import Subject
+from bench.targets import Verdict
+
+Measured = Mapping[str, Figures]
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with padded columns, the first one left-aligned, the others right-aligned."""
+    widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cells[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
+    return "\n".join([line(titles), rule, *map(line, rows)])
+
+
+def verdicts(judged: Sequence[Verdict]) -> str:
+    """Return the table of targets."""
+    words = {True: "met", False: "MISSED", None: "-"}
+    return table(
+        ["target", "wanted", "figure", "verdict"],
+        [[verdict.target, verdict.wanted, verdict.figure, words[verdict.met]] for verdict in judged],
+    )
+
+
+def sections(measured: Measured, subjects: Sequence[Subject]) -> str:
+    """Return every measured section with its heading and an explanation of its columns."""
+    parts = [
+        part(measured[name], subjects)
+        for name, part in (
+            ("unary", _unary),
+            ("sse", _streams),
+            ("latency", _latency),
+            ("memory", _memory),
+            ("start", _start),
+        )
+        if measured.get(name)
+    ]
+    return "\n\n".join(parts)
+
+
+def document(
+    *,
+    machine: Mapping[str, str],
+    versions: Mapping[str, str],
+    judged: Sequence[Verdict],
+    measured: Measured,
+    subjects: Sequence[Subject],
+    remarks: Sequence[str],
+) -> str:
+    """Return the whole page."""
+    facts = "\n".join(f"* {name}: {value}" for name, value in {**machine, **versions}.items())
+    notes = "\n\n## Remarks\n\n" + "\n".join(f"* {' '.join(remark.split())}" for remark in remarks) if remarks else ""
+    return (
+        "# Benchmark results\n\n"
+        "Written by `make bench`; how to read it stands in [docs/benchmarks.md](../docs/benchmarks.md).\n\n"
+        f"{facts}\n\n## Targets\n\n{verdicts(judged)}\n\n{sections(measured, subjects)}{notes}\n"
+    )
+
+
+def _rows(figures: Figures, subjects: Sequence[Subject]) -> list[tuple[str, dict[str, float]]]:
+    return [(subject.title, figures[subject.name]) for subject in subjects if subject.name in figures]
+
+
+def _times(one: float, other: float | None) -> str:
+    return f"{one / other:.2f}" if other and other > 0 and one > 0 else "-"
+
+
+def _unary(figures: Figures, subjects: Sequence[Subject]) -> str:
+    nginx = figures.get("nginx", {})
+    rows = [
+        [
+            title,
+            f"{row['rate']:,.0f}",
+            _times(row["rate"], nginx.get("rate")),
+            f"{row['cpu_us']:.1f}",
+            _times(nginx.get("cpu_us", 0.0), row["cpu_us"]),
+            f"{row['busy_percent']:.0f}",
+            f"{row['foreign_percent']:.0f}",
+            f"{row['beside_us']:.1f}",
+        ]
+        for title, row in _rows(figures, subjects)
+    ]
+    titles = ["", "requests/s", "of nginx", "CPU µs", "nginx's of it", "core busy %", "others %", "beside µs"]
+    return (
+        "## Unary, closed loop\n\n"
+        "64 connections. CPU µs: the subject's processor time a request; core busy: its share of its core;\n"
+        "others: what others took of it; beside: control's and supervisor's time a request, on the load's core.\n\n"
+        + table(titles, rows)
+    )
+
+
+def _streams(figures: Figures, subjects: Sequence[Subject]) -> str:
+    nginx = figures.get("nginx", {})
+    rows = [
+        [
+            title,
+            f"{row['rate']:,.0f}",
+            f"{row['cpu_us']:.1f}",
+            _times(row["cpu_us"], nginx.get("cpu_us")),
+            f"{row['first_p50_ms']:.2f}",
+            f"{row['first_p99_ms']:.2f}",
+            f"{row['streams']:,.0f}",
+            f"{row['lost']:.0f}",
+            f"{row['failed']:.0f}",
+        ]
+        for title, row in _rows(figures, subjects)
+    ]
+    titles = ["", "events/s", "CPU µs/event", "x nginx", "first p50 ms", "first p99 ms", "streams", "lost", "failed"]
+    return "## SSE, 200 streams at 50 events/s\n\nLost: events missing from complete streams.\n\n" + table(titles, rows)
+
+
+def _latency(figures: Figures, subjects: Sequence[Subject]) -> str:
+    nginx = figures.get("nginx", {})
+    rows = [
+        [
+            title,
+            f"{row['rate']:,.0f}",
+            f"{row['added_p50_us']:,.0f}",
+            f"{row['added_p99_us']:,.0f}",
+            _times(row["added_p99_us"], nginx.get("added_p99_us")),
+            f"{row['direct_p50_us']:,.0f}",
+            f"{row['direct_p99_us']:,.0f}",
+            f"{row['late_p99_us']:,.0f}",
+        ]
+        for title, row in _rows(figures, subjects)
+    ]
+    titles = ["", "requests/s", "+p50 µs", "+p99 µs", "x nginx", "direct p50 µs", "direct p99 µs", "late p99 µs"]
+    return (
+        "## Added latency, open loop\n\n"
+        "Poisson arrivals at half of each subject's own capacity; added to the upstream alone at the same rate.\n"
+        "Late: how far behind its schedule the generator was, at worst of the two.\n\n" + table(titles, rows)
+    )
+
+
+def _memory(figures: Figures, _subjects: Sequence[Subject]) -> str:
+    rows = [[name, f"{row['idle_mb']:.1f}", f"{row['loaded_mb']:.1f}"] for name, row in figures.items()]
+    text = "## Memory\n\nResident set in MB (10⁶ bytes).\n\n" + table(["process", "idle", "after the load"], rows)
+    worker = figures.get("worker", {})
+    if "slope_mb" in worker:
+        text += (
+            f"\n\nSoak: worker at {worker['soaked_mb']:.1f} MB after {worker['soak_requests']:,.0f} requests, "
+            f"{worker['slope_mb']:+.2f} MB for 100,000."
+        )
+    return text
+
+
+def _start(figures: Figures, _subjects: Sequence[Subject]) -> str:
+    names = {"first_answer": "flumegate serve, to the first answer", "help": "flumegate --help"}
+    rows = [[names[name], f"{row['seconds'] * 1e3:,.0f}"] for name, row in figures.items()]
+    return "## Start\n\nMedians, warm disk.\n\n" + table(["command", "ms"], rows)

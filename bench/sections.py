@@ -1,0 +1,354 @@
+"""The measurements: each starts its subjects afresh, in turns (nginx, gateway, nginx, gateway, …), and keeps medians.
+
+In turns, because a neighbour's busy minute then hits everybody alike. Figures are plain numbers by subject and name;
+what they mean stands in `report`. A subject that fails drops out of its section with a remark, the others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import load_unary, machine, question
+from bench.launch import free_port, output_of
+from bench.load_unary import Window
+from bench.machine import Cores
+from bench.problem import BenchError
+from bench.samples import median, slope
+from bench.subjects import COMMAND, DIRECT, Place, Running, Subject, gateway_process
+from bench.upstreams import upstream
+
+Figures = dict[str, dict[str, float]]
+"""By subject, then by figure."""
+
+LATE_US = 1000.0
+"""From this lateness (p99) on, the open-loop generator is the bottleneck, and the rate is lowered."""
+LOWER_RATE = 0.75
+LOWERINGS = 5
+RAMP_SECONDS = 2.0
+"""What load_stream takes to begin its streams evenly spread."""
+_END_SECONDS = 20.0
+_FIRST_ANSWER_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how often; the defaults are those of a full run."""
+
+    rounds: int = 5
+    window_seconds: float = 6.0
+    warm_up_seconds: float = 1.0
+    stream_rounds: int = 3
+    stream_seconds: float = 8.0
+    latency_rounds: int = 3
+    latency_seconds: float = 5.0
+    starts: int = 5
+    helps: int = 10
+    soak_requests: int = 0
+
+
+QUICK = Settings(
+    rounds=1,
+    window_seconds=2.0,
+    warm_up_seconds=0.5,
+    stream_rounds=1,
+    stream_seconds=2.0,
+    latency_rounds=1,
+    latency_seconds=1.5,
+    starts=2,
+    helps=3,
+)
+
+
+@dataclass
+class Bench:
+    """One run: what it is done with, and the remarks that it gathered."""
+
+    folder: Path
+    cores: Cores
+    settings: Settings
+    remarks: list[str] = field(default_factory=list)
+
+    def remark(self, text: str) -> None:
+        """Keep a remark for the report, and say it at once."""
+        self.remarks.append(text)
+        print(f"  ! {text}", flush=True)
+
+    @contextlib.contextmanager
+    def running(self, subject: Subject, upstream_port: int, *, streamed: bool) -> Iterator[Running]:
+        """Run a subject in a folder of its own for the length of the block."""
+        with (
+            tempfile.TemporaryDirectory(prefix=f"{subject.name}-", dir=self.folder) as name,
+            subject.run(Place(Path(name), self.cores, upstream_port, streamed)) as running,
+        ):
+            yield running
+
+    def upstream(self, *, streamed: bool) -> AbstractContextManager[int]:
+        """Run the upstream for the length of the block; its port."""
+        return upstream(folder=self.folder, cores=self.cores, streamed=streamed)
+
+    def window(self, running: Running, seconds: float) -> Window:
+        """Load a running subject with whole answers for some seconds."""
+        script = load_unary.write_script(
+            self.folder, path=question.PATH, headers=running.headers, body=question.body(streamed=False)
+        )
+        return load_unary.run(
+            script,
+            port=running.port,
+            seconds=seconds,
+            cores=self.cores,
+            metered=running.metered,
+            beside=list(running.beside.values()),
+        )
+
+    def generator(self, module: str, running: Running, *, streamed: bool, seconds: float, **options: object) -> Sample:
+        """Run one of our own load generators against a subject; what it found, by name."""
+        arguments = [sys.executable, "-m", f"bench.{module}", "--port", str(running.port), "--path", question.PATH]
+        arguments += ["--headers", json.dumps(running.headers), "--body", question.body(streamed=streamed)]
+        arguments += ["--seconds", str(seconds), "--warm-up", str(self.settings.warm_up_seconds)]
+        for name, value in options.items():
+            arguments += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+        limit = RAMP_SECONDS + self.settings.warm_up_seconds + seconds + _END_SECONDS
+        found: Sample = json.loads(output_of(arguments, core=self.cores.load, within_seconds=limit))
+        return found
+
+    def in_turns(self, subjects: list[Subject], rounds: int) -> Iterator[Subject]:
+        """Yield the subjects round by round; peers, slow to start and far off, come in the first round only."""
+        for number in range(rounds):
+            for subject in subjects:
+                if number == 0 or not subject.peer:
+                    print(f"  round {number + 1} of {rounds}: {subject.title}", flush=True)
+                    yield subject
+
+
+Sample = dict[str, float]
+
+
+class Gathered:
+    """The samples of one section by subject; a subject that failed is not asked again."""
+
+    def __init__(self, bench: Bench, section: str) -> None:
+        self.bench = bench
+        self.section = section
+        self.samples: dict[str, list[Sample]] = {}
+        self.failed: set[str] = set()
+
+    @contextlib.contextmanager
+    def attempt(self, subject: Subject) -> Iterator[None]:
+        """Turn the failure of one subject into a remark."""
+        try:
+            yield
+        except BenchError as problem:
+            self.failed.add(subject.name)
+            self.bench.remark(f"{self.section}, {subject.title}: {problem}")
+
+    def add(self, subject: Subject, sample: Sample) -> None:
+        """Keep one sample."""
+        self.samples.setdefault(subject.name, []).append(sample)
+
+    def medians(self, worst: tuple[str, ...] = ()) -> Figures:
+        """Return the median of each figure, or its largest value for those named."""
+        return {
+            name: {
+                figure: max(values) if figure in worst else median(values)
+                for figure in samples[0]
+                if (values := [sample[figure] for sample in samples])
+            }
+            for name, samples in self.samples.items()
+            if name not in self.failed
+        }
+
+
+def measure_unary(bench: Bench, subjects: list[Subject]) -> Figures:
+    """Closed loop: requests/s, processor time a request, how full the core was, what others took of it."""
+    gathered = Gathered(bench, "unary")
+    with bench.upstream(streamed=False) as port:
+        for subject in bench.in_turns(subjects, bench.settings.rounds):
+            if subject.name in gathered.failed:
+                continue
+            with gathered.attempt(subject), bench.running(subject, port, streamed=False) as running:
+                bench.window(running, bench.settings.warm_up_seconds)
+                window = bench.window(running, bench.settings.window_seconds)
+                gathered.add(
+                    subject,
+                    {
+                        "rate": window.rate,
+                        "cpu_us": window.cpu_us,
+                        "busy_percent": window.used_seconds / window.seconds * 100,
+                        "foreign_percent": window.foreign_seconds / window.seconds * 100,
+                        "beside_us": window.beside_seconds / window.requests * 1e6,
+                    },
+                )
+    return gathered.medians()
+
+
+def measure_streams(bench: Bench, subjects: list[Subject]) -> Figures:
+    """200 streams at 50 events/s: processor time an event, time to the first event, events lost."""
+    gathered = Gathered(bench, "sse")
+    with bench.upstream(streamed=True) as port:
+        for subject in bench.in_turns(subjects, bench.settings.stream_rounds):
+            if subject.name in gathered.failed:
+                continue
+            with gathered.attempt(subject), bench.running(subject, port, streamed=True) as running:
+                found = bench.generator(
+                    "load_stream",
+                    running,
+                    streamed=True,
+                    seconds=bench.settings.stream_seconds,
+                    pids=running.metered,
+                )
+                gathered.add(
+                    subject,
+                    {
+                        "rate": found["events"] / found["seconds"],
+                        "cpu_us": found["cpu_seconds"] / found["events"] * 1e6,
+                        "first_p50_ms": found["first_event_p50_ms"],
+                        "first_p99_ms": found["first_event_p99_ms"],
+                        "streams": found["streams"],
+                        "lost": found["lost"],
+                        "failed": found["failed"],
+                    },
+                )
+    return gathered.medians(worst=("lost", "failed"))
+
+
+def measure_latency(bench: Bench, subjects: list[Subject], capacities: dict[str, float]) -> Figures:
+    """Open loop at half of each subject's own capacity: what it adds to the direct upstream at the same rate."""
+    gathered = Gathered(bench, "latency")
+    rates: dict[str, float] = {}
+    with bench.upstream(streamed=False) as port:
+        for subject in bench.in_turns(subjects, bench.settings.latency_rounds):
+            if subject.name in gathered.failed:
+                continue
+            with gathered.attempt(subject), bench.running(subject, port, streamed=False) as running:
+                if subject.name not in rates:
+                    capacity = capacities.get(subject.name) or _capacity(bench, running)
+                    rates[subject.name] = capacity / 2
+                sample = _added(bench, subject, running, port, rates)
+                gathered.add(subject, sample)
+    return gathered.medians()
+
+
+def _capacity(bench: Bench, running: Running) -> float:
+    bench.window(running, bench.settings.warm_up_seconds)
+    return bench.window(running, bench.settings.window_seconds).rate
+
+
+def _added(bench: Bench, subject: Subject, running: Running, port: int, rates: dict[str, float]) -> Sample:
+    """Return the added latency at a rate that the generator can keep; `rates` holds that rate afterwards."""
+    for _ in range(LOWERINGS):
+        rate = rates[subject.name]
+        with bench.running(DIRECT, port, streamed=False) as upstream_itself:
+            direct = _paced(bench, upstream_itself, rate)
+        through = _paced(bench, running, rate)
+        late_us = max(direct["late_p99_us"], through["late_p99_us"])
+        if late_us < LATE_US:
+            return {
+                "rate": rate,
+                "added_p50_us": through["p50_us"] - direct["p50_us"],
+                "added_p99_us": through["p99_us"] - direct["p99_us"],
+                "direct_p50_us": direct["p50_us"],
+                "direct_p99_us": direct["p99_us"],
+                "late_p99_us": late_us,
+            }
+        rates[subject.name] = rate * LOWER_RATE
+        bench.remark(
+            f"latency, {subject.title}: at {rate:,.0f} requests/s the generator itself was {late_us / 1e3:.1f} ms "
+            f"late, so {rates[subject.name]:,.0f} is tried instead of half of its capacity"
+        )
+    raise BenchError("the generator was late at every rate: the machine is too busy to measure latency now")
+
+
+def _paced(bench: Bench, running: Running, rate: float) -> Sample:
+    found = bench.generator(
+        "load_open", running, streamed=False, seconds=bench.settings.latency_seconds, rate=f"{rate:.0f}"
+    )
+    if found["failed"] or found["unanswered"]:
+        raise BenchError(
+            f"{found['failed']:.0f} answers were no success and {found['unanswered']:.0f} never came at {rate:,.0f} "
+            "requests/s: latencies over failures would mean nothing"
+        )
+    return found
+
+
+def measure_memory(bench: Bench, gateway: Subject) -> Figures:
+    """Resident memory of each process in MB: idle after the start, and after the load; with a soak, its slope."""
+    gathered = Gathered(bench, "memory")
+    with (
+        gathered.attempt(gateway),
+        bench.upstream(streamed=False) as port,
+        bench.running(gateway, port, streamed=False) as running,
+    ):
+        processes = {"worker": running.metered[0], **running.beside}
+        idle = {name: machine.rss_mb(pid) for name, pid in processes.items()}
+        window = bench.window(running, bench.settings.window_seconds)
+        for name, pid in processes.items():
+            gathered.samples[name] = [{"idle_mb": idle[name], "loaded_mb": machine.rss_mb(pid)}]
+        if bench.settings.soak_requests:
+            gathered.samples["worker"][0] |= _soak(bench, running, window)
+    return gathered.medians()
+
+
+def _soak(bench: Bench, running: Running, window: Window) -> Sample:
+    """Return the slope of the worker's memory over at least so many requests, the first fifth left out as warm-up."""
+    total = window.requests
+    wanted = total + bench.settings.soak_requests
+    began = total
+    points = []
+    while total < wanted:
+        window = bench.window(running, bench.settings.window_seconds)
+        total += window.requests
+        memory_mb = machine.rss_mb(running.metered[0])
+        points.append((total - began, memory_mb))
+        print(f"  soak: {total - began:,} requests, worker {memory_mb:.1f} MB", flush=True)
+    settled = [point for point in points if point[0] >= bench.settings.soak_requests / 5]
+    return {
+        "soak_requests": total - began,
+        "soaked_mb": points[-1][1],
+        "slope_mb": slope(settled) * 100_000 if len(settled) > 1 else 0.0,
+    }
+
+
+def measure_start(bench: Bench, gateway: Subject) -> Figures:
+    """Seconds from the command to the first answer with status 200, and of `flumegate --help`, on a warm disk."""
+    gathered = Gathered(bench, "start")
+    with gathered.attempt(gateway), bench.upstream(streamed=False) as upstream_port:
+        with tempfile.TemporaryDirectory(prefix="start-", dir=bench.folder) as name:
+            place = Place(Path(name), bench.cores, upstream_port, streamed=False)
+            # The first start makes the database and warms the disk; it is not counted.
+            times = [_first_answer(place) for _ in range(bench.settings.starts + 1)][1:]
+            gathered.samples["first_answer"] = [{"seconds": seconds} for seconds in times]
+        helps = [_help() for _ in range(bench.settings.helps + 1)][1:]
+        gathered.samples["help"] = [{"seconds": seconds} for seconds in helps]
+    return gathered.medians()
+
+
+def _first_answer(place: Place) -> float:
+    port = free_port()
+    began = time.perf_counter()
+    with gateway_process(place, port=port, content="metadata", pinned=False) as program:
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError):
+                return question.ask(port, question.headers(), streamed=False)[0] == 200
+            return False
+
+        program.await_true(answers, within_seconds=_FIRST_ANSWER_SECONDS, what="answer with status 200")
+        return time.perf_counter() - began
+
+
+def _help() -> float:
+    began = time.perf_counter()
+    done = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, timeout=30, check=False)
+    taken = time.perf_counter() - began
+    if done.returncode:
+        raise BenchError(f"flumegate --help failed: {done.stderr.strip()[-300:]}")
+    return taken
