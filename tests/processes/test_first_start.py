@@ -28,7 +28,7 @@ def test_nobody_else_can_read_what_the_first_start_makes(folder: Path) -> None:
     before = os.umask(0)
     try:
         first_start.pepper(folder)
-        first_start.client_key(folder)
+        first_start.keep_client_key(folder, first_start.client_key(folder))
     finally:
         os.umask(before)
     assert [mode(folder), mode(folder / "run"), mode(folder / "spool")] == [0o700] * 3
@@ -40,6 +40,8 @@ def test_pepper_and_key_are_made_once(folder: Path) -> None:
     pepper, key = first_start.pepper(folder), first_start.client_key(folder)
     assert len(pepper) == 32
     assert key.created
+    assert first_start.client_key(folder) != key
+    first_start.keep_client_key(folder, key)
     assert first_start.pepper(folder) == pepper
     assert first_start.client_key(folder) == (key.key, False)
 
@@ -59,7 +61,7 @@ def test_keys_have_a_form_that_can_be_checked_without_a_database() -> None:
 def test_a_file_that_others_can_reach_stops_the_start_with_the_remedy(folder: Path, name: str, bits: int) -> None:
     """A secret that may be known is not used."""
     first_start.pepper(folder)
-    first_start.client_key(folder)
+    first_start.keep_client_key(folder, first_start.client_key(folder))
     (folder / name).chmod(bits)
     with pytest.raises(StartRefusedError, match="chmod 600"):
         (first_start.pepper if name == "pepper" else first_start.client_key)(folder)

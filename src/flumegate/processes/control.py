@@ -80,7 +80,7 @@ class Control:
             self.link.close()
             if not await asyncio.to_thread(self.recording.finish, FLUSH_SECONDS):
                 log.event("warning", "records_left_in_spool", remedy="they are stored at the next start")
-            settings.leave(self.kept, started=bool(self.url) or not self.first)
+            settings.leave(self.kept)
         return 0
 
     def publish(self, value: snapshot.Snapshot) -> None:
@@ -149,6 +149,10 @@ class Control:
         host, port = address
         self.url = f"{self.kept.scheme}://{boot.authority(str(host), int(port))}"
         if self.first:
+            try:
+                self.kept.keep_key()
+            except StartRefusedError as problem:
+                log.event("error", "client_key_not_kept", reason=problem, effect="the next start makes another one")
             _say(banner(self.kept.start(self.url), colour=sys.stdout.isatty()))
         else:
             log.event("info", "control_resumed", version=self.link.version)

@@ -33,7 +33,7 @@ class ClientKey(NamedTuple):
 
     key: str
     created: bool
-    """This start made it."""
+    """It is new: `keep_client_key` has not written it yet."""
 
 
 def open_folder(folder: Path) -> None:
@@ -112,7 +112,9 @@ def pepper(folder: Path) -> bytes:
 
 
 def client_key(folder: Path) -> ClientKey:
-    """Return the client key, made at the first start that needs one.
+    """Return the client key; a new one, not yet kept, where there is none.
+
+    A start that fails before it could show the key must not leave one that nobody was shown.
 
     Raises:
         StartRefusedError: the file holds none of ours, or others can read it.
@@ -120,13 +122,21 @@ def client_key(folder: Path) -> ClientKey:
     path = folder / "client.key"
     kept = _read(path)
     if kept is None:
-        key = make_key()
-        _write(path, key.encode() + b"\n")
-        return ClientKey(key, created=True)
+        return ClientKey(make_key(), created=True)
     key = kept.decode("ascii", "replace").strip()
     if not is_key(key):
         raise StartRefusedError(f"{path}: holds no key of ours: delete it, and the next start makes a new one")
     return ClientKey(key, created=False)
+
+
+def keep_client_key(folder: Path, key: ClientKey) -> None:
+    """Write a new client key where later starts find it.
+
+    Raises:
+        StartRefusedError: it cannot be written.
+    """
+    if key.created:
+        _write(folder / "client.key", key.key.encode() + b"\n")
 
 
 def make_key() -> str:

@@ -86,7 +86,11 @@ class Settings:
                 "add a provider, or start the gateway again"
             )
         _print_warnings(loaded)
-        key = _client_key(loaded, Path(self.facts.data_dir))
+        folder = Path(self.facts.data_dir)
+        key = _client_key(loaded, folder)
+        if key and key.created:
+            first_start.keep_client_key(folder, key)
+            log.event("info", "client_key_made", kept_in=folder / "client.key")
         fresh = _compile(loaded, self.snapshot.version + 1, self.pepper, key, self.mock_port)
         if msgspec.structs.replace(fresh, version=self.snapshot.version) == self.snapshot:
             fresh = self.snapshot
@@ -99,6 +103,15 @@ class Settings:
         now = _facts(fresh.loaded, self.facts.link)
         names = [_AT_START[name] for name in _AT_START if getattr(now, name) != getattr(self.facts, name)]
         return list(dict.fromkeys(names))
+
+    def keep_key(self) -> None:
+        """Write the client key, if it is new.
+
+        Raises:
+            StartRefusedError: it cannot be written.
+        """
+        if self.key:
+            first_start.keep_client_key(Path(self.facts.data_dir), self.key)
 
     def start(self, url: str) -> Start:
         """Return what the banner says."""
@@ -174,14 +187,12 @@ def resume(config: Path | None, mock_port: int | None, channel: boot.Channel, sh
         return old
 
 
-def leave(kept: Settings, *, started: bool) -> None:
-    """Remove what the next start must not find: the link's socket, and a key that nobody was shown."""
+def leave(kept: Settings) -> None:
+    """Remove the link's socket."""
     link = Path(kept.facts.link)
     link.unlink(missing_ok=True)
     if link.parent.name != "run":
         shutil.rmtree(link.parent, ignore_errors=True)
-    if not started and kept.key and kept.key.created:
-        (Path(kept.facts.data_dir) / "client.key").unlink(missing_ok=True)
 
 
 def print_refusal(problem: ConfigInvalid | StartRefusedError) -> None:
