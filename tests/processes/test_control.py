@@ -30,7 +30,7 @@ def edit_in_place(gateway: Gateway, text: str, *, before: int) -> None:
 
 
 def test_a_first_start_without_any_setting_serves_and_says_how() -> None:
-    """No file, no key, no provider: a key is made and shown once, the mock is said loudly; later starts keep the key."""
+    """No file, no key, no provider: a key is made and shown once, the mock is said loudly; the key stays."""
     with run_gateway() as gateway:
         text = gateway.logs()
         key = gateway.key
