@@ -169,9 +169,11 @@ the configuration file. These names of other gateways are understood too; the `F
 _OTHER_ALIASES = (
     (
         "`UPSTREAMS`",
-        "`providers`: a JSON list of objects with `name`, `provider` (a type of [providers](providers.md)), "
-        "`base_url`, `api_key`, `is_default`, and `timeout`, in seconds until an answer begins (60, at least 1). "
-        "The first is the default if none is marked",
+        (
+            "`providers`: a JSON list of objects with `name`, `provider` (a type of [providers](providers.md)), "
+            "`base_url`, `api_key`, `is_default`, and `timeout`, in seconds until an answer begins (60, at least 1). "
+            "The first is the default if none is marked"
+        ),
     ),
     (
         "`HTTP_CACHE_ENABLED`, `HTTP_CACHE_BACKEND`, `REDIS_CACHE_URL`",

@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
@@ -160,8 +159,3 @@ def _from_file(path: Path) -> str:
     if not text:
         raise wrong(f"{path} is empty; write the secret into it")
     return text
-
-
-def has_credential(url: str) -> bool:
-    """Tell whether a URL holds a user name or password."""
-    return "@" in urlsplit(url).netloc
