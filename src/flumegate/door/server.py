@@ -14,7 +14,7 @@ import msgspec
 
 from flumegate import __version__
 from flumegate.door import metrics
-from flumegate.door.protocol import ClientConnection
+from flumegate.door.connection import ClientConnection
 from flumegate.engine import local
 from flumegate.engine.run import Engine
 from flumegate.errors import NOT_FOUND, GatewayError
