@@ -108,3 +108,9 @@ def test_a_file_that_names_providers_is_the_whole_list(load_text: Load) -> None:
     text = "providers: {local: {type: ollama}}"
     assert list(load_text(text, {"OPENAI_API_KEY": "k"}).config.providers) == ["local"]
     assert list(load_text("server: {workers: 1}", {"OPENAI_API_KEY": "k"}).config.providers) == ["openai"]
+
+
+def test_a_base_url_that_cannot_be_one_is_an_error_that_names_its_variable(problems: Callable[..., list[str]]) -> None:
+    """It is not dropped in silence: the operator would wait for a provider that never comes."""
+    (problem,) = problems(None, {"OPENAI_BASE_URL": "api.example/v1", "OPENAI_API_KEY": "k"})
+    assert problem.startswith("$OPENAI_BASE_URL: providers.openai.base_url: must be a URL")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flumegate.config.document import MAX_BYTES, parse
+from flumegate.config.document import MAX_BYTES, parse, read
 from flumegate.config.problem import ConfigInvalid, Mark
 
 _LAUGHS = b"a: &a [1,1,1,1,1,1,1,1,1,1]\n" + b"".join(
@@ -111,6 +113,14 @@ def test_keys_set_twice_are_all_reported() -> None:
 def test_what_is_not_plain_yaml_is_refused_with_its_place(data: bytes, begins: str) -> None:
     """Bad syntax, tags, loops, floods and further documents are located errors, never exceptions of a library."""
     assert refused(data).startswith(begins)
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_like_any_other(tmp_path: Path) -> None:
+    """The system's own word for it, and what to do."""
+    (tmp_path / "f.yaml").write_text("a: 1", encoding="utf-8")
+    assert read(tmp_path / "f.yaml").tree == {"a": 1}
+    with pytest.raises(ConfigInvalid, match="cannot read the configuration file"):
+        read(tmp_path)
 
 
 @given(st.binary(max_size=200) | st.text(alphabet="ab:-[]{}&*!<>|\n \"'#?%,1", max_size=60).map(str.encode))

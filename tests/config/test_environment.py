@@ -87,6 +87,19 @@ def test_a_variable_that_is_wrong_is_an_error_that_names_it(
     assert message in problem
 
 
+def test_a_variable_hides_no_error_of_the_file(problems: Refuse) -> None:
+    """A section that is no mapping is reported, also where a variable would set something in it."""
+    (problem,) = problems("server: [1]", {"FLUMEGATE_SERVER__WORKERS": "2"})
+    assert problem.startswith("flumegate.yaml:1:9: server: must be a mapping")
+    assert "auth.static_keys: must be a list" in problems("auth: {static_keys: 5}", {"FLUMEGATE_KEYS": "a-key"})[0]
+
+
+def test_the_short_form_of_a_model_can_be_extended(load_text: Load) -> None:
+    """A setting of a route that the file wrote as `provider/model` keeps that target."""
+    routes = load_text(_FILE, {"FLUMEGATE_MODELS__GPT_4O__STRATEGY": "priority"}).config.models
+    assert routes["gpt-4o"].targets[0].use == "my-groq/a"
+
+
 def test_other_names_of_this_prefix_are_left_alone(load_text: Load) -> None:
     """Deployments keep variables of their own."""
     assert load_text(_FILE, {"FLUMEGATE_IMAGE": "x", "PATH": "/bin"}).config.server.workers == 2

@@ -47,14 +47,20 @@ def apply(document: Document, environ: Mapping[str, str]) -> list[Problem]:
 
 
 def put(document: Document, path: Path, value: object, mark: Mark) -> None:
-    """Set a value of a document, in place of what stood there, and note where it comes from."""
+    """Set a value of a document, in place of what stood there, and note where it comes from.
+
+    Where the document has something else than a mapping on the way, nothing is set: that is an error of its own.
+    """
     tree = document.tree
     for part in path[:-1]:
         if not isinstance(tree, dict):
             return
         inner = tree.get(str(part))
-        if not isinstance(inner, dict):
+        if inner is None:
             inner = tree[str(part)] = {}
+        elif isinstance(inner, str) and path[0] == "models":
+            # The short form of a route, spelt out so that it can take a further setting.
+            inner = tree[str(part)] = {"targets": [{"use": inner}]}
         tree = inner
     if not isinstance(tree, dict):
         return
