@@ -1,0 +1,11 @@
+"""What can go wrong with the store, as types that anybody may catch without loading a database library."""
+
+from __future__ import annotations
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - named for the state; it is often over in a moment
+    """The database cannot be used now. The message names the file and the remedy; nothing has been stored or lost."""
+
+
+class QueryTooSlow(Exception):  # noqa: N818 - says what was wrong with the query, as the message does
+    """A query was stopped because it took longer than a query may. The message says how to ask for less."""
