@@ -30,10 +30,13 @@ class Endpoint(NamedTuple):
     write_stream_error: ErrorWriter
     may_ask_usage: bool = False
     """Streams report usage only when `stream_options.include_usage` asks for it."""
+    default_headers: tuple[tuple[str, str], ...] = ()
+    """Sent where neither the client nor the provider's row says anything: upstreams answer 400 without them."""
 
 
 _OPENAI = (openai_errors.write_error, openai_errors.write_stream_error)
 _ANTHROPIC = (anthropic_errors.write_error, anthropic_errors.write_stream_error)
+_ANTHROPIC_VERSION = (("anthropic-version", "2023-06-01"),)
 
 ENDPOINTS = (
     Endpoint("chat", "openai", "/chat/completions", ChatTap, *_OPENAI, may_ask_usage=True),
@@ -47,8 +50,15 @@ ENDPOINTS = (
         openai_errors.write_error,
         openai_errors.write_responses_stream_error,
     ),
-    Endpoint("messages", "anthropic", "/messages", MessagesTap, *_ANTHROPIC),
-    Endpoint("count_tokens", "anthropic", "/messages/count_tokens", MessagesTap, *_ANTHROPIC),
+    Endpoint("messages", "anthropic", "/messages", MessagesTap, *_ANTHROPIC, default_headers=_ANTHROPIC_VERSION),
+    Endpoint(
+        "count_tokens",
+        "anthropic",
+        "/messages/count_tokens",
+        MessagesTap,
+        *_ANTHROPIC,
+        default_headers=_ANTHROPIC_VERSION,
+    ),
 )
 
 ERROR_WRITERS: dict[str, ErrorWriter] = {

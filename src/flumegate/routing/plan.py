@@ -43,12 +43,21 @@ class Plan:
         "verdicts",
     )
 
-    def __init__(self, provider: Provider, target: Target, path: bytes, *, lane: str, requested: str) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        target: Target,
+        path: bytes,
+        *,
+        lane: str,
+        requested: str,
+        default_headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self.provider = provider
         self.model = target.model
         self.path = path
         self.target_name = f"{provider.name}/{target.model}" if target.model else provider.name
-        self.head, self.verdicts, self.defaults = _dress(provider)
+        self.head, self.verdicts, self.defaults = _dress(provider, default_headers)
         self.marks = b"".join(
             (
                 b"x-flumegate-provider: %b\r\n" % as_header_value(provider.name),
@@ -64,7 +73,9 @@ def _json_string(text: str) -> bytes:
     return b'"%b"' % "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in escaped).encode("utf-8", "surrogatepass")
 
 
-def _dress(provider: Provider) -> tuple[bytes, Verdicts, tuple[tuple[bytes, bytes], ...]]:
+def _dress(
+    provider: Provider, default_headers: tuple[tuple[str, str], ...]
+) -> tuple[bytes, Verdicts, tuple[tuple[bytes, bytes], ...]]:
     standard_port = 443 if provider.scheme == "https" else 80
     name = f"[{provider.host}]" if ":" in provider.host else provider.host
     host = name if provider.port == standard_port else f"{name}:{provider.port}"
@@ -77,7 +88,8 @@ def _dress(provider: Provider) -> tuple[bytes, Verdicts, tuple[tuple[bytes, byte
         replaced.add(field.lower().encode("latin-1"))
     defaults = tuple(
         (field.lower().encode("latin-1"), f"{field}: {value}\r\n".encode("latin-1"))
-        for field, value in provider.default_headers
+        for field, value in (dict(default_headers) | dict(provider.default_headers)).items()
+        if field.encode("latin-1") not in replaced
     )
     return "".join(lines).encode("latin-1"), request_verdicts(frozenset(replaced)), defaults
 
@@ -112,7 +124,14 @@ class Planner:
                 param="model",
             )
         _check_allowed(provider, "POST", endpoint.path)
-        plan = Plan(provider, target, _path(provider, target.model, endpoint.path), lane="verbatim", requested=model)
+        plan = Plan(
+            provider,
+            target,
+            _path(provider, target.model, endpoint.path),
+            lane="verbatim",
+            requested=model,
+            default_headers=endpoint.default_headers,
+        )
         if not upstream and len(self._plans) < _REMEMBERED:
             self._plans[(endpoint.name, model)] = plan
         return plan
