@@ -8,6 +8,7 @@ one line in the log. On a terminal each stored record is also shown, as one line
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -52,44 +53,53 @@ class Recording:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        # Imported here: see the module's header.
-        from flumegate.spool.tail import SpoolReader  # noqa: PLC0415
-        from flumegate.store.ingest import Ingest  # noqa: PLC0415
-        from flumegate.store.pump import Pump  # noqa: PLC0415
+        try:
+            # Imported here: see the module's header.
+            from flumegate.spool.tail import SpoolReader  # noqa: PLC0415
+            from flumegate.store.ingest import Ingest  # noqa: PLC0415
+            from flumegate.store.pump import Pump  # noqa: PLC0415
 
-        ingest = Ingest(self.database_url)
-        pump = Pump(SpoolReader(self.spool), ingest, self._show)
-        self._carry(pump, ingest)
+            ingest = Ingest(self.database_url)
+            try:
+                self._carry(Pump(SpoolReader(self.spool), ingest, self._show), ingest)
+            finally:
+                ingest.close()
+        finally:
+            if not self._stop.is_set():
+                # Its traceback follows. A fresh control stores on; one without this thread would only seem to.
+                log.event("error", "recording_ended", effect="control restarts")
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def _carry(self, pump: Pump, ingest: Ingest) -> None:
-        from flumegate.store.ingest import StoreUnavailable  # noqa: PLC0415
-
-        delay, failing, retention_at = _FIRST_DELAY_SECONDS, False, 0.0
+        delay, retention_at = _FIRST_DELAY_SECONDS, 0.0
         while True:
             # Looked at before the step: what was written before the stop is then surely carried.
             last = self._stop.is_set()
-            try:
-                carried = pump.step()
-                if time.monotonic() >= retention_at and not last:
-                    retention_at = time.monotonic() + RETENTION_SECONDS
-                    self._expire(ingest)
-            except StoreUnavailable as problem:
-                if not failing:
-                    log.event("error", "database_unavailable", reason=problem, effect="records wait in the spool")
-                failing = True
-                if last:
-                    return
-                self._stop.wait(delay)
-                delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
-                continue
-            if failing:
-                log.event("info", "database_available")
-                delay, failing = _FIRST_DELAY_SECONDS, False
-            if carried:
+            if pump.step():
                 continue
             if last:
                 return
+            if pump.failure:
+                self._stop.wait(delay)
+                delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
+                continue
+            delay = _FIRST_DELAY_SECONDS
+            if time.monotonic() >= retention_at:
+                retention_at = time.monotonic() + RETENTION_SECONDS
+                self._expire(ingest)
             self._stop.wait(IDLE_SECONDS)
+
+    def _expire(self, ingest: Ingest) -> None:
+        from flumegate.store.errors import StoreUnavailable  # noqa: PLC0415
+        from flumegate.store.retention import delete_older_than  # noqa: PLC0415
+
+        try:
+            deleted = delete_older_than(ingest.database, days=self.retention_days, now=time.time())
+        except StoreUnavailable as problem:
+            log.event("warning", "retention_postponed", reason=problem, seconds=RETENTION_SECONDS)
+        else:
+            if deleted:
+                log.event("info", "records_expired", records=deleted, days=self.retention_days)
 
     def _show(self, records: Sequence[Record]) -> None:
         if not self.live:
