@@ -162,4 +162,7 @@ def decode(data: bytes) -> Snapshot:
     Raises:
         msgspec.DecodeError: the bytes are damaged or of another format.
     """
-    return _DECODER.decode(data)
+    snapshot = _DECODER.decode(data)
+    if snapshot.format != FORMAT:
+        raise msgspec.ValidationError(f"the snapshot has format {snapshot.format}, this release reads {FORMAT}")
+    return snapshot

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable
+from typing import ClassVar
 
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
@@ -16,7 +17,7 @@ from flumegate.wire import sse
 _KEPT_BLOCKS = 8
 _KEPT_BLOCK_BYTES = 8_192
 _USAGE_MARKS = (b'"usage":{', b'"usage": {')
-_USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
+_USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})')
 _ERROR_MARK = b'"error"'
 
 
@@ -31,6 +32,9 @@ class Tap:
         complete: the dialect's own sign of a complete answer was seen.
         failed: the upstream reported an error inside the stream.
     """
+
+    end_marks: ClassVar[tuple[bytes, ...]] = ()
+    """Bytes that tell an end which may stand in a block too large to be kept."""
 
     usage: Usage | None = None
     model = ""
@@ -55,7 +59,11 @@ class Tap:
         kept = self._kept
         if kept is None:
             kept = self._kept = deque(maxlen=_KEPT_BLOCKS)
-        kept.append(block if len(block) <= _KEPT_BLOCK_BYTES else block[-_KEPT_BLOCK_BYTES:])
+        if len(block) > _KEPT_BLOCK_BYTES:
+            if any(mark in block for mark in self.end_marks):
+                self.look(sse.read(block))
+            block = block[-_KEPT_BLOCK_BYTES:]
+        kept.append(block)
 
     def close(self) -> None:
         """Judge the end of the stream from its last blocks."""

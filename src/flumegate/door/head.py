@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from flumegate.errors import HEADERS_TOO_LARGE, INVALID_REQUEST, TOO_LARGE, GatewayError, Kind
 from flumegate.snapshot import Door
@@ -117,8 +116,9 @@ def body_too_large(door: Door) -> GatewayError:
 
 def plain_path(path: bytes) -> bytes:
     """Return the path of a request target, which may be in absolute form (RFC 9112 §3.2.2)."""
-    if path[:7].lower() == b"http://" or path[:8].lower() == b"https://":
-        return urlsplit(path).path or b"/"
+    scheme, mark, rest = path.partition(b"://")
+    if mark and scheme.lower() in (b"http", b"https"):
+        return b"/" + rest.partition(b"/")[2]
     return path
 
 

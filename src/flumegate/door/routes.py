@@ -6,7 +6,9 @@ on the way.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from flumegate.dialects.registry import ENDPOINTS, Endpoint
 from flumegate.errors import INVALID_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, GatewayError
@@ -44,7 +46,7 @@ _EXACT |= {
 _MODEL = Route("model", methods=_READ)
 _TRANSPARENT = Route("transparent")
 _UPSTREAMS = Route("upstreams", methods=_READ)
-_RESPONSES = b"/v1/responses"
+_SLASHES = re.compile(rb"/{2,}")
 
 
 def find(method: bytes, path: bytes, prefix: bytes) -> tuple[Route, bytes]:
@@ -73,7 +75,7 @@ def _look_further(path: bytes, prefix: bytes) -> tuple[Route, bytes]:
         raise GatewayError(
             INVALID_REQUEST,
             "invalid_path",
-            "The path holds dot segments, backslashes or encoded slashes; send it plain.",
+            "The path holds dot segments, backslashes or a fragment; send it plain.",
         )
     behind_prefix = path.startswith(prefix + b"/v1/")
     if behind_prefix:
@@ -82,9 +84,11 @@ def _look_further(path: bytes, prefix: bytes) -> tuple[Route, bytes]:
     plain = path.rstrip(b"/") or b"/"
     while plain.startswith(b"/v1/v1/"):
         plain = plain[3:]
-    route = _EXACT.get(plain)
+    # An upstream would read `/v1//chat/completions` and `/v1/%63hat/completions` as the endpoint; so do we.
+    usual = _SLASHES.sub(b"/", unquote_to_bytes(plain)) if b"%" in plain or b"//" in plain else plain
+    route = _EXACT.get(usual)
     if route is not None:
-        return route, plain
+        return route, usual
     if plain.startswith(b"/v1/models/"):
         return _MODEL, plain
     if plain.startswith(b"/v1/") and len(plain) > 4:
@@ -99,9 +103,8 @@ def _look_further(path: bytes, prefix: bytes) -> tuple[Route, bytes]:
 
 def _is_evasive(path: bytes) -> bool:
     """Tell whether a path could be read by the upstream as another one than it seems to be."""
-    if b"\\" in path:
+    if b"\\" in path or b"#" in path:
         return True
-    lower = path.lower().replace(b"%2e", b".")
-    return (b"%2f" in lower and b"/../" in lower.replace(b"%2f", b"/") + b"/") or any(
-        segment in (b".", b"..") for segment in lower.split(b"/")
-    )
+    lower = path.lower().replace(b"%2e", b".").replace(b"%2f", b"/").replace(b"%5c", b"/")
+    # Some servers cut what follows a semicolon off a segment (RFC 3986 §3.3) before they look for dots.
+    return any(segment.partition(b";")[0] in (b".", b"..") for segment in lower.split(b"/"))

@@ -12,7 +12,8 @@ from flumegate.dialects.openai.chat import is_usage_only
 from flumegate.dialects.tap import Tap
 from flumegate.wire import sse
 
-MAX_HELD_BYTES = 1_048_576
+MAX_HELD_BYTES = 8_388_608
+"""Events with an image in them have megabytes."""
 _USAGE = b'"usage"'
 
 
@@ -40,7 +41,7 @@ class EventStream:
         if end:
             self.broken = False
         elif len(held) > MAX_HELD_BYTES:
-            end = len(held)
+            end = len(held.rstrip(b"\r\n"))  # with what comes, these may be the event's end
             self.broken = True
         else:
             return b""

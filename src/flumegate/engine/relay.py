@@ -237,7 +237,7 @@ class Relay:
         body = events.close()
         if tap.failed:
             exchange.outcome, exchange.error_code = "upstream_error", "error_in_stream"
-        elif not tap.complete:
+        elif events.broken or not tap.complete:
             error = error or errors.cut(self._plan.provider.name)
             exchange.outcome, exchange.error_code = "truncated", error.code
             exchange.usage_partial = True

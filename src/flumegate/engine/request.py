@@ -7,7 +7,7 @@ and `stream_options.include_usage` where a stream would otherwise end without it
 from __future__ import annotations
 
 from flumegate.dialects import envelope
-from flumegate.dialects.envelope import MODEL_KEY, STREAM_OPTIONS_KEY, Envelope
+from flumegate.dialects.envelope import MODEL_KEY, STREAM_OPTIONS_KEY, Envelope, StreamOptions
 from flumegate.dialects.openai.chat import INCLUDE_USAGE_MEMBER, INCLUDE_USAGE_VALUE
 from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
 from flumegate.exchange import Exchange
@@ -72,32 +72,20 @@ def edit_body(exchange: Exchange, plan: Plan, seen: Envelope) -> bool:
     if not (seen.stream and endpoint is not None and endpoint.may_ask_usage and plan.provider.stream_usage):
         return False
     options = seen.stream_options
-    if options is None:
-        return _ask_usage(exchange, plain=True)
-    if options.include_usage is None and splice_is_empty(exchange.body):
-        return _ask_usage(exchange, plain=False)
-    return False
+    return (options is None or options.include_usage is None) and _ask_usage(exchange, options)
 
 
-def splice_is_empty(body: bytes) -> bool:
-    """Tell whether `stream_options` is an empty object: anything else in it is the client's own decision."""
-    try:
-        start, end = splice.find_value(body, STREAM_OPTIONS_KEY)
-    except splice.NotFoundError:
-        return False
-    return body[start + 1 : end - 1].strip() == b""
-
-
-def _ask_usage(exchange: Exchange, *, plain: bool) -> bool:
+def _ask_usage(exchange: Exchange, options: StreamOptions | None) -> bool:
+    """Ask for usage where `stream_options` is absent, null or empty; anything else in it is the client's decision."""
     body = exchange.body
-    if plain and STREAM_OPTIONS_KEY not in body:
+    seen = options is not None or STREAM_OPTIONS_KEY in body
+    spans = splice.find_values(body, STREAM_OPTIONS_KEY) if seen else []
+    if not spans:
         exchange.body = splice.append(body, INCLUDE_USAGE_MEMBER)
         return True
-    try:
-        span = splice.find_value(body, STREAM_OPTIONS_KEY)
-    except splice.NotFoundError:
+    if len(spans) > 1 or b"".join(body[slice(*spans[0])].split()) not in (b"null", b"{}"):
         return False
-    exchange.body = splice.replace(body, span, INCLUDE_USAGE_VALUE)
+    exchange.body = splice.replace(body, spans[0], INCLUDE_USAGE_VALUE)
     return True
 
 

@@ -45,9 +45,12 @@ class _Zlib:
             if self._window_bits == zlib.MAX_WBITS and data[0] & 0x0F != 8:
                 self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            while data:
-                yield self._inflate.decompress(data, STEP_BYTES)
+            full = False
+            while data or full:
+                piece = self._inflate.decompress(data, STEP_BYTES)
+                yield piece
                 data = self._inflate.unconsumed_tail
+                full = len(piece) == STEP_BYTES  # zlib may hold more, even when it has taken all of the input
                 if self._inflate.eof and self._inflate.unused_data and self._window_bits > zlib.MAX_WBITS:
                     data = self._inflate.unused_data  # gzip may have several members
                     self._inflate = zlib.decompressobj(self._window_bits)
@@ -86,14 +89,18 @@ class _Zstd:
         import zstandard  # noqa: PLC0415 - as for brotli
 
         self._error = zstandard.ZstdError
-        self._decoder = zstandard.ZstdDecompressor(max_window_size=8 << 20).decompressobj()
+        self._frames = zstandard.ZstdDecompressor(max_window_size=8 << 20)
+        self._decoder = self._frames.decompressobj()
 
     def steps(self, data: bytes) -> Iterator[bytes]:
         try:
             for start in range(0, len(data), _ZSTD_SLICE_BYTES):
-                if self._decoder.eof:
-                    return
-                yield self._decoder.decompress(data[start : start + _ZSTD_SLICE_BYTES])
+                piece = data[start : start + _ZSTD_SLICE_BYTES]
+                while piece:
+                    if self._decoder.eof:
+                        self._decoder = self._frames.decompressobj()  # zstd may have several frames (RFC 8878 §3)
+                    yield self._decoder.decompress(piece)
+                    piece = self._decoder.unused_data
         except self._error as error:
             raise CodingError(f"damaged zstd data ({error})") from None
 

@@ -133,7 +133,7 @@ def bearer_of(picked: dict[bytes, bytes]) -> bytes | None:
     """
     found = picked.get(b"authorization")
     if found is None or found.startswith(b"Bearer "):
-        return found and found[7:]
+        return found and found[7:].strip()
     if found[:7].lower() != b"bearer ":
         raise GatewayError(
             INVALID_REQUEST, "invalid_authorization", "The Authorization header must read 'Bearer <key>'."

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]', re.DOTALL)
+# Possessive: a string of 20 MB (an image) is one step, without a stack to go back on.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]', re.DOTALL)
 _ESCAPED = b"\\u006"
 """How each letter of "model" begins when it is escaped; other keys are never security-relevant."""
 _SCALAR_END = re.compile(rb"[,}\s]")
@@ -20,10 +21,10 @@ class NotFoundError(Exception):
 
 
 def find_value(document: bytes, key: bytes) -> tuple[int, int]:
-    """Return start and end of the value of a top-level key; `key` with its quotes, unescaped.
+    """Return start and end of the value of a key that a decoder has seen at the top level; `key` with its quotes.
 
     Raises:
-        NotFoundError: the key is missing at the top level or stands there more than once.
+        NotFoundError: the key stands there more than once, or not at all.
     """
     first = document.find(key)
     if first < 0:
@@ -35,7 +36,10 @@ def find_value(document: bytes, key: bytes) -> tuple[int, int]:
             colon += 1
         if document[colon : colon + 1] == b":":
             return _value_at(document, colon + 1)
-    return _walk(document, key)
+    found = find_values(document, key)
+    if len(found) != 1:
+        raise NotFoundError
+    return found[0]
 
 
 def _value_at(document: bytes, start: int) -> tuple[int, int]:
@@ -63,10 +67,11 @@ def _value_at(document: bytes, start: int) -> tuple[int, int]:
     return start, scalar.start()
 
 
-def _walk(document: bytes, key: bytes) -> tuple[int, int]:
+def find_values(document: bytes, key: bytes) -> list[tuple[int, int]]:
+    """Return start and end of every value of a top-level key, however it is spelled; it walks the whole document."""
     depth = 0
     key_expected = False
-    found: tuple[int, int] | None = None
+    found: list[tuple[int, int]] = []
     for token in _TOKEN.finditer(document):
         mark = token[0]
         if mark in (b"{", b"["):
@@ -79,13 +84,8 @@ def _walk(document: bytes, key: bytes) -> tuple[int, int]:
         elif mark == b":":
             key_expected = False
         elif depth == 1 and key_expected and _same_key(mark, key):
-            if found is not None:
-                raise NotFoundError
             colon = document.index(b":", token.end())
-            found = _value_at(document, colon + 1)
-            key_expected = False
-    if found is None:
-        raise NotFoundError
+            found.append(_value_at(document, colon + 1))
     return found
 
 
@@ -104,13 +104,9 @@ def is_ambiguous(document: bytes, key: bytes) -> bool:
     What is decided here (whose model is it?) must be what the upstream reads.
     """
     first = document.find(key)
-    if first >= 0 and document.find(key, first + 1) < 0 and _ESCAPED not in document:
+    if (first < 0 or document.find(key, first + 1) < 0) and _ESCAPED not in document:
         return False
-    try:
-        _walk(document, key)
-    except NotFoundError:
-        return first >= 0 or _ESCAPED in document
-    return False
+    return len(find_values(document, key)) > 1
 
 
 def replace(document: bytes, span: tuple[int, int], value: bytes) -> bytes:

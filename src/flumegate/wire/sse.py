@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_BLANKS = (b"\n\n", b"\n\r\n", b"\r\r")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -23,22 +24,21 @@ class Event(NamedTuple):
 
 
 def last_end(block: bytes | bytearray, start: int = 0) -> int:
-    """Return the index just behind the last blank line that ends at or after `start`, or 0 if there is none.
+    """Return the index just behind the last blank line, or 0 if there is none.
 
-    A CR in the last place may be half of a CRLF; it ends an event only once the next byte is known.
+    `start`: the bytes before it are known to hold no blank line; a line end in their last two may be half of one.
+    A blank line whose CR comes last counts only after a CR: after a LF it is nearly always half of a CRLF.
     """
-    begin = max(0, start - 3)
-    ends = (
-        block.rfind(b"\n\n", begin) + 2,
-        block.rfind(b"\n\r\n", begin) + 3,
-        block.rfind(b"\r\r", begin) + 2,
-        block.rfind(b"\r\n\n", begin) + 3,
-    )
+    begin = max(0, start - 2)
     best = 0
-    for end, width in zip(ends, (2, 3, 2, 3), strict=True):
-        if end >= begin + width and end > best:
-            best = end
-    return best
+    for blank in _BLANKS:
+        at = block.rfind(blank, begin)
+        if at >= 0:
+            best = max(best, at + len(blank))
+    at = block.rfind(b"\n\r", begin, len(block) - 1)
+    if at >= 0 and at + 2 > best and block[at + 2] != 0x0A:
+        return at + 2
+    return best + 1 if best and block[best - 1 : best + 1] == b"\r\n" else best
 
 
 def split(block: bytes) -> list[bytes]:

@@ -40,6 +40,7 @@ class _Event(msgspec.Struct, gc=False):
     message: _Message | None = None
     delta: _Delta | None = None
     usage: _WireUsage | None = None
+    error: object = None
 
 
 _decode_whole = msgspec.json.Decoder(_Message).decode
@@ -106,5 +107,5 @@ class MessagesTap(Tap):
                     self.finish_reason = decoded.delta.stop_reason
             elif kind == "message_stop":
                 self.complete = True
-            elif kind == "error":
+            elif kind == "error" or decoded.error:
                 self.failed = True

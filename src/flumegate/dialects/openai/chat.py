@@ -32,6 +32,7 @@ class _Whole(msgspec.Struct, gc=False):
 
 
 class _ChunkChoice(msgspec.Struct, gc=False):
+    index: int | None = None
     delta: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
@@ -49,7 +50,9 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 class ChatTap(Tap):
-    """Tap on a chat or completions answer."""
+    """Tap on a chat or completions answer. Of several choices, the first one's finish reason is kept."""
+
+    end_marks = (b'"finish_reason":"', b'"finish_reason": "')
 
     def read_whole(self, body: bytes) -> None:
         """See `Tap.read_whole`."""
@@ -65,10 +68,12 @@ class ChatTap(Tap):
             self.complete = True
 
     def look(self, events: Iterable[sse.Event]) -> None:
-        """See `Tap.look`. The end is a finish reason; `[DONE]` is a hint that some servers leave out."""
+        """See `Tap.look`. The end is every choice's finish reason; `[DONE]` is a hint that some servers leave out."""
+        done = False
+        speaking: set[int | None] = set()
         for event in events:
             if event.data == b"[DONE]":
-                self.complete = True
+                self.complete = done = True
                 continue
             try:
                 chunk = _decode_chunk(event.data)
@@ -82,11 +87,20 @@ class ChatTap(Tap):
                 self.usage = read_usage(chunk.usage)
             for choice in chunk.choices or ():
                 if choice.finish_reason:
-                    self.finish_reason = choice.finish_reason
-                    self.complete = True
+                    if not choice.index or not self.finish_reason:
+                        self.finish_reason = choice.finish_reason
+                    speaking.discard(choice.index)
+                    self.complete = self.started = True
+                elif choice.text or _says_something(choice.delta):
+                    speaking.add(choice.index)
                     self.started = True
-                elif not self.started and (choice.text or _says_something(choice.delta)):
-                    self.started = True
+        if speaking and not done:
+            self.complete = False
+
+    def close(self) -> None:
+        """See `Tap.close`. One choice's end, seen on the way, may not be the last one's."""
+        if not self.failed:
+            self.look(sse.read(b"".join(self._kept or ())))
 
 
 def _says_something(delta: _Delta | None) -> bool:

@@ -20,17 +20,21 @@ class _Response(msgspec.Struct, gc=False):
 class _Event(msgspec.Struct, gc=False):
     type: str | None = None
     response: _Response | None = None
+    error: object = None
 
 
 _decode_whole = msgspec.json.Decoder(_Response).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 
-_ENDS = frozenset(("response.completed", "response.incomplete", "response.failed"))
+_END_MARKS = (b"response.completed", b"response.incomplete", b"response.failed")
+_ENDS = frozenset(mark.decode() for mark in _END_MARKS)
 _STARTS = (b".delta", b"response.output_item.done")
 
 
 class ResponsesTap(Tap):
     """Tap on a Responses answer; the status stands in for a finish reason."""
+
+    end_marks = _END_MARKS
 
     def read_whole(self, body: bytes) -> None:
         """See `Tap.read_whole`."""
@@ -57,8 +61,10 @@ class ResponsesTap(Tap):
             try:
                 decoded = _decode_event(event.data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                if event.name in _END_MARKS:
+                    self.complete = self.started = True  # the start of an end too large to be held
                 continue
-            if decoded.type == "error":
+            if decoded.error or decoded.type in ("error", "response.failed"):
                 self.failed = True
             if decoded.type in _ENDS:
                 self.complete = self.started = True
