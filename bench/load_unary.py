@@ -65,8 +65,13 @@ def write_script(folder: Path, *, path: str, headers: Mapping[str, str], body: s
     return script
 
 
+def command(script: Path, *, port: int, seconds: float) -> list[str | Path]:
+    """Return the command that starts the load; wrk knows whole seconds only."""
+    return ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{math.ceil(seconds)}s", "-s", script, f"http://127.0.0.1:{port}"]
+
+
 def run(script: Path, *, port: int, seconds: float, cores: Cores, metered: list[int], beside: list[int]) -> Window:
-    """Load a port of 127.0.0.1 for some seconds; wrk knows whole ones only.
+    """Load a port of 127.0.0.1 for some seconds.
 
     Raises:
         BenchError: an answer was not 200, a connection broke, or nothing was answered.
@@ -74,7 +79,7 @@ def run(script: Path, *, port: int, seconds: float, cores: Cores, metered: list[
     used, aside = machine.cpu_seconds(metered), machine.cpu_seconds(beside)
     core = machine.core_times(cores.subject)
     output = output_of(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{math.ceil(seconds)}s", "-s", script, f"http://127.0.0.1:{port}"],
+        command(script, port=port, seconds=seconds),
         core=cores.load,
         within_seconds=seconds + _END_SECONDS,
     )

@@ -11,6 +11,8 @@ PEERS=.venv-peers
 PYTHON=${PYTHON:-.venv/bin/python}
 LITELLM_VERSION=">=1.106,<1.107"
 PORTKEY_VERSION=1.15.2
+# From 1.14 on its streams fail (Portkey-AI/gateway issue 1389).
+PORTKEY_SERVER_VERSION=1.13.7
 TENSORZERO_VERSION=2026.6.0
 PY_SPY_VERSION=0.4.3
 
@@ -40,10 +42,13 @@ install_litellm() {
 }
 
 install_portkey() {
+  rm -rf "$PEERS/portkey" # npm would keep a version that it once chose
   if ! command -v npm >/dev/null; then
     note "portkey $PORTKEY_VERSION: not installed, it needs Node.js with npm (apt-get install nodejs npm)"
-  elif mkdir -p "$PEERS/portkey" && npm install --prefix "$PEERS/portkey" --ignore-scripts --no-audit --no-fund \
-    "@portkey-ai/gateway@$PORTKEY_VERSION" >"$PEERS/portkey.log" 2>&1; then
+  elif mkdir -p "$PEERS/portkey" &&
+    printf '{"private": true, "dependencies": {"@portkey-ai/gateway": "%s"}, "overrides": {"@hono/node-server": "%s"}}\n' \
+      "$PORTKEY_VERSION" "$PORTKEY_SERVER_VERSION" >"$PEERS/portkey/package.json" &&
+    npm install --prefix "$PEERS/portkey" --ignore-scripts --no-audit --no-fund >"$PEERS/portkey.log" 2>&1; then
     note "portkey $PORTKEY_VERSION: installed"
   else
     note "portkey $PORTKEY_VERSION: not installed, see $PEERS/portkey.log"
