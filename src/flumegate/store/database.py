@@ -117,13 +117,13 @@ class Database:
 
 @contextmanager
 def read_only(path: Path, *, seconds: float = QUERY_SECONDS) -> Iterator[Connection]:
-    """Yield a connection that cannot write, and on which each `with` may take so many seconds.
+    """Yield a connection that cannot write and sees one state of the database; each `with` may take so many seconds.
 
     Raises:
         StoreUnavailable: there is no database yet, or it cannot be read now.
         QueryTooSlow: the time is over.
     """
-    if not path.exists():
+    if not path.is_file():
         raise StoreUnavailable(
             f"there is no database at {path} yet: start the gateway with `flumegate serve`, "
             "or name the folder that it writes to with --data-dir"
@@ -137,6 +137,7 @@ def read_only(path: Path, *, seconds: float = QUERY_SECONDS) -> Iterator[Connect
 
     try:
         with _engine(connect).connect() as connection:
+            connection.exec_driver_sql("BEGIN")  # all queries of one `with` see the same rows
             _refuse_newer(connection, path)
             yield connection
     except (SQLAlchemyError, sqlite3.Error) as error:

@@ -129,8 +129,8 @@ def list_after(connection: Connection, sequence: int, limit: int) -> Arrivals:
 
 
 def bindable(text: str) -> str:
-    """Return the text as SQLite takes it: without NUL, where it would end, and without halves of characters."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
+    """Return the text as a database takes it: halves of characters, which no encoding can say, become `?`."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
@@ -138,7 +138,7 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.text:
         if len(filters.text) > LONGEST_TEXT:
             raise ValueError(f"the text to search for has more than {LONGEST_TEXT} characters: use a part of it")
-        text = bindable(filters.text)
+        text = bindable(filters.text.replace("\0", ""))  # a pattern would end there
         found.append(or_(*(column.contains(text, autoescape=True) for column in _SEARCHED)))
     if filters.since is not None:
         found.append(requests.c.started_at >= filters.since)

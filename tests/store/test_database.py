@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from flumegate.store.database import Database, database_path, read_only
+from flumegate.store.errors import QueryTooSlow, StoreUnavailable
+from flumegate.store.ingest import Ingest
+from flumegate.store.tables import SCHEMA_VERSION
+from rig.records import make_content, make_record
+
+
+def _ingest(path: Path) -> Ingest:
+    return Ingest(f"sqlite:///{path}", busy_seconds=0.05)
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    """Prompts are in there: folder 0700, files 0600."""
+    path = tmp_path / "data" / "flumegate.db"
+    ingest = _ingest(path)
+    ingest.insert([make_record(1)])
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+    assert len(list(path.parent.iterdir())) == 3
+    ingest.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "sqlite://", "sqlite:///:memory:", "postgresql://user:hunter22@host/name"]
+)
+def test_other_urls_are_refused_without_repeating_them(url: str) -> None:
+    """A URL that this release cannot use is refused at once, with what to write, and without its password."""
+    with pytest.raises(StoreUnavailable, match=r"set it to an SQLite file, sqlite:///") as caught:
+        Database(url)
+    assert "hunter22" not in str(caught.value)
+
+
+def test_relative_and_absolute_urls_name_their_files() -> None:
+    """Three slashes are relative, four are absolute, as everywhere."""
+    assert database_path("sqlite:///./data/flumegate.db") == Path("data/flumegate.db")
+    assert database_path("sqlite:////var/lib/flumegate.db") == Path("/var/lib/flumegate.db")
+
+
+def test_writing_waits_for_no_reader(tmp_path: Path) -> None:
+    """A reader in the middle of a query neither stops a write nor sees half of it."""
+    path = tmp_path / "flumegate.db"
+    ingest = _ingest(path)
+    ingest.insert([make_record(1)])
+    with read_only(path) as reader:
+        assert reader.execute(text("SELECT count(*) FROM requests")).scalar() == 1
+        ingest.insert([make_record(2)])
+        assert reader.execute(text("SELECT count(*) FROM requests")).scalar() == 1
+    with read_only(path) as reader:
+        assert reader.execute(text("SELECT count(*) FROM requests")).scalar() == 2
+    ingest.close()
+
+
+def test_read_only_means_it(tmp_path: Path) -> None:
+    """What only reads cannot change a row, whatever it is asked to run."""
+    path = tmp_path / "flumegate.db"
+    ingest = _ingest(path)
+    ingest.insert([make_record(1)])
+    ingest.close()
+    with pytest.raises(StoreUnavailable, match="cannot be written"), read_only(path) as reader:
+        reader.execute(text("DELETE FROM requests"))
+
+
+def test_locked_database_is_named_and_works_again(tmp_path: Path) -> None:
+    """Another program holds the lock: the error says so, and the next insert after it lets go succeeds."""
+    path = tmp_path / "flumegate.db"
+    ingest = _ingest(path)
+    ingest.insert([make_record(1)])
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked by another program: close what has it open"):
+            ingest.insert([make_record(2)])
+    assert ingest.insert([make_record(2)]) == 1
+    ingest.close()
+
+
+def test_damaged_database_is_named_and_works_again(tmp_path: Path) -> None:
+    """A file of noise is left as it is, the error says what to do, and doing it is enough."""
+    path = tmp_path / "flumegate.db"
+    path.write_bytes(b"this is no database" * 1000)
+    ingest = _ingest(path)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="move it away and a new one is made"):
+            ingest.insert([make_record(1)])
+    with pytest.raises(StoreUnavailable, match="damaged"), read_only(path):
+        pass
+    path.rename(tmp_path / "away.db")
+    assert ingest.insert([make_record(1)]) == 1
+    ingest.close()
+
+
+def test_damage_in_the_middle_is_named(tmp_path: Path) -> None:
+    """Pages that rot under a running gateway end in a clear error, not in a crash."""
+    path = tmp_path / "flumegate.db"
+    ingest = _ingest(path)
+    ingest.insert([make_record(number) for number in range(2000)])
+    ingest.close()
+    data = bytearray(path.read_bytes())
+    for offset in range(4096, len(data), 4096):
+        data[offset : offset + 200] = os.urandom(200)
+    path.write_bytes(data)
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        ingest.insert([make_record(number) for number in range(2000, 2100)])
+    ingest.close()
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file stands where the folder should be: said so, and nothing else breaks."""
+    (tmp_path / "data").write_text("in the way")
+    ingest = _ingest(tmp_path / "data" / "flumegate.db")
+    with pytest.raises(StoreUnavailable, match=r"data/flumegate\.db cannot be used.*check the file, its folder"):
+        ingest.insert([make_record(1)])
+
+
+def test_path_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    """A folder where the file should be is no database, to either side."""
+    with pytest.raises(StoreUnavailable, match="check the file"):
+        _ingest(tmp_path).insert([make_record(1)])
+    with pytest.raises(StoreUnavailable, match="there is no database at"), read_only(tmp_path):
+        pass
+
+
+def test_missing_database_says_how_to_get_one(tmp_path: Path) -> None:
+    """Reading before the first start explains itself, and creates nothing."""
+    with pytest.raises(StoreUnavailable, match="start the gateway with `flumegate serve`"), read_only(tmp_path / "no"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_moved_database_is_noticed(tmp_path: Path) -> None:
+    """Somebody moves the file away while the gateway runs: the next batch goes into a new one, not into the void."""
+    path = tmp_path / "flumegate.db"
+    ingest = _ingest(path)
+    ingest.insert([make_record(1)])
+    path.rename(tmp_path / "away.db")
+    assert ingest.insert([make_record(2)], [make_content(2)]) == 1
+    with read_only(path) as reader:
+        assert reader.execute(text("SELECT id FROM requests")).scalars().all() == ["record-00000002"]
+    ingest.close()
+
+
+@pytest.mark.parametrize("version", [str(SCHEMA_VERSION + 1), "1000", "unknown"])
+def test_newer_database_is_refused_and_left_alone(tmp_path: Path, version: str) -> None:
+    """An older release neither writes to nor reads a database of a newer one, and says what to do."""
+    path = tmp_path / "flumegate.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (version,))
+    ingest = _ingest(path)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=f"has schema {version}.*run the newer release"):
+            ingest.insert([make_record(1)])
+    with pytest.raises(StoreUnavailable, match="run the newer release"), read_only(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'requests'").fetchall() == []
+    ingest.close()
+
+
+def test_slow_query_is_stopped(tmp_path: Path) -> None:
+    """No query holds the reader for long: it ends with a hint how to ask for less."""
+    path = tmp_path / "flumegate.db"
+    ingest = _ingest(path)
+    ingest.insert([make_record(1)])
+    ingest.close()
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with (
+        pytest.raises(QueryTooSlow, match=r"longer than 0\.01 seconds: narrow it"),
+        read_only(path, seconds=0.01) as it,
+    ):
+        it.execute(text(endless))
+
+
+def test_failed_transaction_leaves_no_trace(tmp_path: Path) -> None:
+    """A transaction that breaks is rolled back whole, and the connection goes on."""
+    database = Database(f"sqlite:///{tmp_path}/flumegate.db")
+
+    def add_twice() -> None:
+        with database.transaction() as connection:
+            for _ in range(2):
+                connection.execute(text("INSERT INTO meta VALUES ('a', 'b')"))
+
+    with pytest.raises(IntegrityError):
+        add_twice()
+    with database.transaction() as connection:
+        names = connection.execute(text("SELECT name FROM meta")).scalars().all()
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+    assert names == ["schema_version"]
+    database.close()
