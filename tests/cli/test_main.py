@@ -42,17 +42,6 @@ def test_version(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("--version",)])
-def test_help_and_version_load_no_library(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """They stay quick because they import nothing but the standard library."""
-    code = (
-        f"import sys; sys.argv[1:] = {list(arguments)!r}; from flumegate.__main__ import main; main(); "
-        "sys.exit(bool({'cyclopts', 'rich', 'pydantic', 'asyncio'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words)
 def test_every_command_is_there_and_explains_itself(tmp_path: Path, command: object) -> None:
     """What the list of commands names can be imported and called, and its help says what its parameters do."""

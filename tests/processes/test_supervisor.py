@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -205,3 +206,27 @@ def test_descriptors_of_the_supervisor_do_not_grow() -> None:
             gateway.output.wait_for('"serving"', count=turn + 2)
             counts.append(len(list(Path(f"/proc/{gateway.pid}/fd").iterdir())))
         assert counts[0] == counts[-1]
+
+
+def test_a_supervisor_without_descriptors_recovers_when_it_has_some_again() -> None:
+    """It neither dies nor spins, and the worker is back once the limit is lifted."""
+    with run_gateway(config=SETTINGS) as gateway:
+        limits = resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE)
+        (worker,) = gateway.worker_pids()
+        resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (5, limits[1]))
+        gateway.kill(worker)
+        gateway.output.wait_for("child_not_started")
+        resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, limits)
+        assert answers(gateway)
+        assert gateway.stop() == 0
+
+
+@pytest.mark.faults
+def test_a_hung_worker_is_replaced() -> None:
+    """A worker that gives no sign of life is killed and another takes its place, on the same socket."""
+    with run_gateway(config=SETTINGS) as gateway:
+        (hung,) = gateway.worker_pids()
+        os.kill(hung, signal.SIGSTOP)
+        gateway.output.wait_for("child_hung", seconds=40)
+        assert answers(gateway)
+        assert gateway.worker_pids() != [hung]

@@ -55,7 +55,7 @@ class Child:
                 setsigdef=[signal.SIGHUP, signal.SIGINT, signal.SIGTERM],
             )
         except OSError:
-            self._postpone(now)
+            self.postpone(now)
             raise
         finally:
             _lend(keep, inheritable=False)
@@ -67,7 +67,7 @@ class Child:
         self.failures = 0 if self.was_up else self.failures + 1
         if now - self.started_at >= SETTLED_SECONDS:
             self._delay = FIRST_DELAY_SECONDS
-        return self._postpone(now)
+        return self.postpone(now)
 
     def hung(self, now: float) -> bool:
         """Tell whether it should have given a sign of life by now."""
@@ -78,7 +78,8 @@ class Child:
         if self.pid:
             os.kill(self.pid, number)
 
-    def _postpone(self, now: float) -> float:
+    def postpone(self, now: float) -> float:
+        """Try again later, and later still after each failure; return in how many seconds."""
         delay, self._delay = self._delay, min(self._delay * 2, LONGEST_DELAY_SECONDS)
         self.restart_at = now + delay
         return delay

@@ -313,13 +313,19 @@ class Supervisor:
 
     def _restart_due(self, now: float) -> None:
         for child in self._children():
-            if child.restart_at is not None and child.restart_at <= now:
+            if child.restart_at is None or child.restart_at > now:
+                continue
+            try:
                 if child is self.control:
                     self._start_control()
                 elif child is self.mock:
                     self._start_mock()
                 else:
                     self._start_worker(child)
+            except OSError as problem:
+                # Out of descriptors, say: the others live on, and so must we.
+                seconds = child.postpone(now)
+                log.event("error", "child_not_started", child=child.name, reason=problem, restart_seconds=seconds)
 
     def _end_each(self, children: list[Child], now: float) -> None:
         if self.deadline is not None and now >= self.deadline:
