@@ -67,9 +67,8 @@ class Tap:
 
     def close(self) -> None:
         """Judge the end of the stream from its last blocks."""
-        if self.complete or self.failed:
-            return
-        self.look(sse.read(b"".join(self._kept or ())))
+        if not self.complete:
+            self.look(sse.read(b"".join(self._kept or ())))
 
     def read_tail(self, tail: bytes) -> None:
         """Look at the end of an answer too large to be kept: its usage stands in the last kilobytes."""

@@ -99,8 +99,7 @@ class ChatTap(Tap):
 
     def close(self) -> None:
         """See `Tap.close`. One choice's end, seen on the way, may not be the last one's."""
-        if not self.failed:
-            self.look(sse.read(b"".join(self._kept or ())))
+        self.look(sse.read(b"".join(self._kept or ())))
 
 
 def _says_something(delta: _Delta | None) -> bool:
