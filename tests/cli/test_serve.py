@@ -89,6 +89,22 @@ def test_ctrl_c_in_a_terminal_drains_and_ends_with_0(tmp_path: Path) -> None:
         os.close(terminal)
 
 
+def test_a_terminal_shows_each_request_as_a_line(tmp_path: Path) -> None:
+    """Whoever tries the gateway sees what it does."""
+    gateway, terminal = start_on_terminal(tmp_path.resolve())
+    try:
+        seen = read_until(terminal, b"flumegate ready on http://")
+        seen += read_until(terminal, b"\n") if not seen.endswith(b"\n") else b""
+        gateway.port = int(seen.split(b"flumegate ready on ")[1].split()[0].rsplit(b":", 1)[1])
+        body = {"model": "mock/shown-live", "messages": [{"role": "user", "content": "x"}]}
+        assert gateway.request("POST", "/v1/chat/completions", body=body).status == 200
+        line = read_until(terminal, b"shown-live")
+        assert b"200" in line
+    finally:
+        gateway.end()
+        os.close(terminal)
+
+
 def test_a_terminal_that_goes_away_ends_the_gateway(tmp_path: Path) -> None:
     """Closing the window is a stop, not a reload."""
     gateway, terminal = start_on_terminal(tmp_path.resolve())

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 0.1
 RETENTION_SECONDS = 3600.0
+UNKNOWN_WIDTH = 120
+"""Columns to write for where a terminal (of a container, say) does not know its own width."""
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 5.0
 
@@ -107,7 +109,7 @@ class Recording:
         from flumegate.manage.lines import render_line  # noqa: PLC0415
 
         try:
-            width = os.get_terminal_size(1).columns
+            width = os.get_terminal_size(1).columns or UNKNOWN_WIDTH
             lines = [render_line(record, width=width, color=True) for record in records]
             sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
