@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import machine, programs, report, sections, targets
-from bench.launch import end_on_sigterm
+from bench.launch import end_on_signals
 from bench.problem import BenchError
 from bench.sections import QUICK, Bench, Figures, Settings
 from bench.subjects import SUBJECTS, Subject
@@ -120,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> int:
     """Run; one line instead of a stack trace where the message says it all."""
-    end_on_sigterm()
+    end_on_signals()
     try:
         return run(sys.argv[1:])
     except BenchError as problem:

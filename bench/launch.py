@@ -161,10 +161,12 @@ def listens(port: int) -> bool:
         return end_point.connect_ex(("127.0.0.1", port)) == 0
 
 
-def end_on_sigterm() -> None:
-    """Make SIGTERM leave through the same `finally` blocks as Ctrl-C."""
+def end_on_signals() -> None:
+    """Make SIGTERM, Ctrl-C and a closed terminal all leave through the `finally` blocks."""
 
+    # Said for Ctrl-C too: what a shell starts in the background would ignore it.
     def leave(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, leave)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, leave)

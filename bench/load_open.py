@@ -1,10 +1,11 @@
 """`python -m bench.load_open`: requests at moments fixed beforehand, whatever the answers do; prints findings as JSON.
 
-Options: --port --path --headers (JSON) --body (text) --rate (requests/s) --seconds --warm-up --connections --seed.
+Options: --port --path --headers (JSON) --body (text) --rate (requests/s) --seconds --warm-up --connections --seed
+--core (where this runs) --beside (processes on that core that the load does not need).
 Arrivals are a Poisson process. A latency runs from the moment that a request was due, not from when it could be sent:
 one that waits for a connection, or that this program sends late, counts from its due time, so that a subject that
-stalls cannot hide it by slowing the load down (coordinated omission). How late the sending itself was is reported too:
-where that is not small against the latencies, the generator was the bottleneck and the figures say nothing.
+stalls cannot hide it by slowing the load down (coordinated omission). How late the sending itself was is reported too,
+and how full this program's core was with it and the upstream: where either is high, the figures are the load's own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections import deque
 
 import httptools
 import uvloop
+from bench import machine
 from bench.clock import Alarm
 from bench.samples import percentile
 
@@ -66,6 +68,26 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _problem: Exception | None) -> None:
         """Note that the subject hung up; at the end nobody reads the count any more."""
         self.generator.failed += 1
+
+
+class Fill:
+    """How full a core is from now on, without what some processes that happen to run there take of it."""
+
+    def __init__(self, core: int, beside: list[int]) -> None:
+        self.core = core
+        self.beside = beside
+        self.began = self.idle = self.aside = 0.0
+
+    def begin(self) -> None:
+        """Begin the window."""
+        self.began, self.idle = time.monotonic(), machine.core_times(self.core).idle
+        self.aside = machine.cpu_seconds(self.beside)
+
+    def percent(self) -> float:
+        """Return how full it has been."""
+        elapsed = time.monotonic() - self.began
+        idle = machine.core_times(self.core).idle - self.idle
+        return (elapsed - idle - (machine.cpu_seconds(self.beside) - self.aside)) / elapsed * 100
 
 
 class Generator:
@@ -144,7 +166,10 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
     gc.disable()
     begin = time.monotonic_ns() + 10_000_000
     counted_from = begin + round(options.warm_up * 1e9)
+    fill = Fill(options.core, options.beside)
+    loop.call_later((counted_from - time.monotonic_ns()) / 1e9, fill.begin)
     await generator.run([begin + offset for offset in offsets], counted_from)
+    core_percent = fill.percent()
     if not generator.latencies_ns:
         raise SystemExit("no answer came within the window: is the subject answering?")
     return {
@@ -155,6 +180,7 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
         "p99_us": percentile(generator.latencies_ns, 99) / 1e3,
         "late_p50_us": percentile(generator.lateness_ns, 50) / 1e3,
         "late_p99_us": percentile(generator.lateness_ns, 99) / 1e3,
+        "core_percent": core_percent,
     }
 
 
@@ -170,6 +196,8 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=1.0)
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--core", type=int, required=True)
+    parser.add_argument("--beside", type=int, nargs="*", default=[])
     print(json.dumps(uvloop.run(measure(parser.parse_args()))))
 
 

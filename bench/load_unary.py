@@ -35,14 +35,13 @@ end
 class Window(NamedTuple):
     """What one window of load has shown.
 
-    `used_seconds` is the metered processes' processor time, `beside_seconds` that of the subject's other processes,
-    `foreign_seconds` what others took from the subject's core, the hypervisor included.
+    `used_seconds` is the metered processes' processor time, `foreign_seconds` what others took from the subject's core,
+    the hypervisor included.
     """
 
     seconds: float
     requests: int
     used_seconds: float
-    beside_seconds: float
     foreign_seconds: float
 
     @property
@@ -70,20 +69,20 @@ def command(script: Path, *, port: int, seconds: float) -> list[str | Path]:
     return ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{math.ceil(seconds)}s", "-s", script, f"http://127.0.0.1:{port}"]
 
 
-def run(script: Path, *, port: int, seconds: float, cores: Cores, metered: list[int], beside: list[int]) -> Window:
+def run(script: Path, *, port: int, seconds: float, cores: Cores, metered: list[int]) -> Window:
     """Load a port of 127.0.0.1 for some seconds.
 
     Raises:
         BenchError: an answer was not 200, a connection broke, or nothing was answered.
     """
-    used, aside = machine.cpu_seconds(metered), machine.cpu_seconds(beside)
+    used = machine.cpu_seconds(metered)
     core = machine.core_times(cores.subject)
     output = output_of(
         command(script, port=port, seconds=seconds),
         core=cores.load,
         within_seconds=seconds + _END_SECONDS,
     )
-    used, aside = machine.cpu_seconds(metered) - used, machine.cpu_seconds(beside) - aside
+    used = machine.cpu_seconds(metered) - used
     now = machine.core_times(cores.subject)
     found = json.loads(output.strip().splitlines()[-1])
     if found["refused"] or found["broken"] or not found["requests"]:
@@ -92,4 +91,4 @@ def run(script: Path, *, port: int, seconds: float, cores: Cores, metered: list[
             f"{found['broken']} broken connections: a figure over failures would mean nothing"
         )
     foreign = max(0.0, now.working - core.working - used) + now.stolen - core.stolen
-    return Window(found["micros"] / 1e6, found["requests"], used, aside, foreign)
+    return Window(found["micros"] / 1e6, found["requests"], used, foreign)

@@ -27,6 +27,7 @@ class CoreTimes(NamedTuple):
     """What one core has done since the machine started, in seconds."""
 
     working: float
+    idle: float
     stolen: float
 
 
@@ -63,12 +64,12 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def core_times(core: int) -> CoreTimes:
-    """Return user, nice and system time of a core, and what the hypervisor took from it."""
+    """Return user, nice and system time of a core together, its idle time, and what the hypervisor took from it."""
     for line in Path("/proc/stat").read_text().splitlines():
         if line.startswith(f"cpu{core} "):
             fields = [int(field) / TICKS_PER_SECOND for field in line.split()[1:]]
-            return CoreTimes(sum(fields[:3]), fields[7])
-    return CoreTimes(0.0, 0.0)
+            return CoreTimes(sum(fields[:3]), sum(fields[3:5]), fields[7])
+    return CoreTimes(0.0, 0.0, 0.0)
 
 
 def command_line(pid: int) -> list[str]:
@@ -104,6 +105,12 @@ def pin(pid: int, core: int) -> None:
     """Pin a running process with all its threads to one core; a thread started later inherits it."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(task.name), {core})
+
+
+def yield_to_others(pid: int) -> None:
+    """Give a running process with all its threads the lowest priority; a thread started later inherits it."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.setpriority(os.PRIO_PROCESS, int(task.name), 19)
 
 
 def describe() -> dict[str, str]:

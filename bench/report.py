@@ -89,16 +89,14 @@ def _unary(figures: Figures, subjects: Sequence[Subject]) -> str:
             _times(nginx.get("cpu_us", 0.0), row["cpu_us"]),
             f"{row['busy_percent']:.0f}",
             f"{row['foreign_percent']:.0f}",
-            f"{row['beside_us']:.1f}",
         ]
         for title, row in _rows(figures, subjects)
     ]
-    titles = ["", "requests/s", "of nginx", "CPU µs", "nginx's of it", "core busy %", "others %", "beside µs"]
+    titles = ["", "requests/s", "of nginx", "CPU µs", "nginx's of it", "core busy %", "others %"]
     return (
         "## Unary, closed loop\n\n"
-        "64 connections. CPU µs: the subject's processor time a request; core busy: its share of its core;\n"
-        "others: what others took of it; beside: control's and supervisor's time a request, on the load's core.\n\n"
-        + table(titles, rows)
+        "64 connections. CPU µs: the subject's processor time a request; core busy: its share of its\n"
+        "core, below 95 something else was in the way; others: what others took of that core.\n\n" + table(titles, rows)
     )
 
 
@@ -134,20 +132,39 @@ def _latency(figures: Figures, subjects: Sequence[Subject]) -> str:
             f"{row['direct_p50_us']:,.0f}",
             f"{row['direct_p99_us']:,.0f}",
             f"{row['late_p99_us']:,.0f}",
+            f"{row['full_percent']:.0f}",
         ]
         for title, row in _rows(figures, subjects)
     ]
-    titles = ["", "requests/s", "+p50 µs", "+p99 µs", "x nginx", "direct p50 µs", "direct p99 µs", "late p99 µs"]
+    titles = [
+        "",
+        "requests/s",
+        "+p50 µs",
+        "+p99 µs",
+        "x nginx",
+        "direct p50",
+        "direct p99",
+        "late p99",
+        "full %",
+    ]
     return (
         "## Added latency, open loop\n\n"
         "Poisson arrivals at half of each subject's own capacity; added to the upstream alone at the same rate.\n"
-        "Late: how far behind its schedule the generator was, at worst of the two.\n\n" + table(titles, rows)
+        "Late: how far behind its schedule the generator was; full: the load's core; both at the worse of the two.\n\n"
+        + table(titles, rows)
     )
 
 
 def _memory(figures: Figures, _subjects: Sequence[Subject]) -> str:
-    rows = [[name, f"{row['idle_mb']:.1f}", f"{row['loaded_mb']:.1f}"] for name, row in figures.items()]
+    rows = [
+        [name, f"{row['idle_mb']:.1f}", f"{row['loaded_mb']:.1f}"] for name, row in figures.items() if "idle_mb" in row
+    ]
     text = "## Memory\n\nResident set in MB (10⁶ bytes).\n\n" + table(["process", "idle", "after the load"], rows)
+    if stored := figures.get("stored"):
+        text += (
+            f"\n\nControl and supervisor used {stored['cpu_us']:.1f} µs of processor time a request until its record"
+            f" was stored, the last one {stored['seconds']:.1f} s after the load had ended."
+        )
     worker = figures.get("worker", {})
     if "slope_mb" in worker:
         text += (

@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from bench import load_unary, machine, programs
-from bench.launch import ROOT, end_on_sigterm, launched, output_of
+from bench.launch import ROOT, end_on_signals, launched, output_of
 from bench.problem import BenchError
 from bench.report import table
 from bench.sections import Bench, Settings
@@ -123,7 +123,7 @@ def run() -> int:
 
 def main() -> int:
     """Run; one line instead of a stack trace where the message says it all."""
-    end_on_sigterm()
+    end_on_signals()
     try:
         return run()
     except BenchError as problem:

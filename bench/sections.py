@@ -30,11 +30,17 @@ Figures = dict[str, dict[str, float]]
 """By subject, then by figure."""
 
 LATE_US = 1000.0
-"""From this lateness (p99) on, the open-loop generator is the bottleneck, and the rate is lowered."""
+FULL_PERCENT = 85.0
+"""From this lateness (p99) or fill of the load's core on, the load is the bottleneck, and the rate is lowered."""
 LOWER_RATE = 0.75
 TRIES = 10
 RAMP_SECONDS = 2.0
 """What load_stream takes to begin its streams evenly spread."""
+QUIET_SECONDS = 0.5
+QUIET_TURNS = 3
+QUIET_SHARE = 0.1
+"""Control counts as quiet after so many turns with less than this share of a core."""
+STORED_SECONDS = 180.0
 _END_SECONDS = 20.0
 _FIRST_ANSWER_SECONDS = 20.0
 
@@ -109,7 +115,6 @@ class Bench:
             seconds=seconds,
             cores=self.cores,
             metered=running.metered,
-            beside=list(running.beside.values()),
         )
 
     def generator_command(
@@ -194,7 +199,6 @@ def measure_unary(bench: Bench, subjects: list[Subject]) -> Figures:
                         "cpu_us": window.cpu_us,
                         "busy_percent": window.used_seconds / window.seconds * 100,
                         "foreign_percent": window.foreign_seconds / window.seconds * 100,
-                        "beside_us": window.beside_seconds / window.requests * 1e6,
                     },
                 )
     return gathered.medians()
@@ -253,14 +257,15 @@ def _capacity(bench: Bench, running: Running) -> float:
 
 
 def _added(bench: Bench, subject: Subject, running: Running, port: int, rates: dict[str, float]) -> Sample:
-    """Return the added latency at a rate that the generator can keep; `rates` holds that rate afterwards."""
+    """Return the added latency at a rate that the load's core can keep; `rates` holds that rate afterwards."""
     for number in range(TRIES):
         rate = rates[subject.name]
         with bench.running(DIRECT, port, streamed=False) as upstream_itself:
-            direct = _paced(bench, upstream_itself, rate)
-        through = _paced(bench, running, rate)
+            direct = _paced(bench, upstream_itself, list(running.beside.values()), rate)
+        through = _paced(bench, running, list(running.beside.values()), rate)
         late_us = max(direct["late_p99_us"], through["late_p99_us"])
-        if late_us < LATE_US:
+        full_percent = max(direct["core_percent"], through["core_percent"])
+        if late_us < LATE_US and full_percent < FULL_PERCENT:
             return {
                 "rate": rate,
                 "added_p50_us": through["p50_us"] - direct["p50_us"],
@@ -268,20 +273,27 @@ def _added(bench: Bench, subject: Subject, running: Running, port: int, rates: d
                 "direct_p50_us": direct["p50_us"],
                 "direct_p99_us": direct["p99_us"],
                 "late_p99_us": late_us,
+                "full_percent": full_percent,
             }
-        # Once may be a neighbour's burst, twice is the rate.
-        if number % 2:
+        # Lateness alone may be a neighbour's burst: only at the second time is it the rate.
+        if full_percent >= FULL_PERCENT or number % 2:
             rates[subject.name] = rate * LOWER_RATE
             bench.remark(
-                f"latency, {subject.title}: at {rate:,.0f} requests/s the generator itself was {late_us / 1e3:.1f} ms "
-                f"late, so {rates[subject.name]:,.0f} is tried"
+                f"latency, {subject.title}: at {rate:,.0f} requests/s the load's core was {full_percent:.0f} % full, "
+                f"the generator {late_us / 1e3:.1f} ms late, so {rates[subject.name]:,.0f} is tried"
             )
-    raise BenchError("the generator was late at every rate: the machine is too busy to measure latency now")
+    raise BenchError("the load was late at every rate: the machine is too busy to measure latency now")
 
 
-def _paced(bench: Bench, running: Running, rate: float) -> Sample:
+def _paced(bench: Bench, running: Running, beside: list[int], rate: float) -> Sample:
     found = bench.generator(
-        "load_open", running, streamed=False, seconds=bench.settings.latency_seconds, rate=f"{rate:.0f}"
+        "load_open",
+        running,
+        streamed=False,
+        seconds=bench.settings.latency_seconds,
+        rate=f"{rate:.0f}",
+        core=bench.cores.load,
+        beside=beside,
     )
     if found["failed"] or found["unanswered"]:
         raise BenchError(
@@ -300,13 +312,26 @@ def measure_memory(bench: Bench, gateway: Subject) -> Figures:
         bench.running(gateway, port, streamed=False) as running,
     ):
         processes = {"worker": running.metered[0], **running.beside}
+        before = machine.cpu_seconds(running.beside.values())
         idle = {name: machine.rss_mb(pid) for name, pid in processes.items()}
         window = bench.window(running, bench.settings.window_seconds)
         for name, pid in processes.items():
             gathered.samples[name] = [{"idle_mb": idle[name], "loaded_mb": machine.rss_mb(pid)}]
+        gathered.samples["stored"] = [_stored(running, window, before)]
         if bench.settings.soak_requests:
             gathered.samples["worker"][0] |= _soak(bench, running, window)
     return gathered.medians()
+
+
+def _stored(running: Running, window: Window, used_before: float) -> Sample:
+    """Wait until control is quiet again; what control and supervisor have used until then for each request."""
+    used, quiet, began = 0.0, 0, time.monotonic()
+    while quiet < QUIET_TURNS and time.monotonic() - began < STORED_SECONDS:
+        time.sleep(QUIET_SECONDS)
+        used_now = machine.cpu_seconds(running.beside.values()) - used_before
+        quiet = quiet + 1 if used_now - used < QUIET_SECONDS * QUIET_SHARE else 0
+        used = used_now
+    return {"cpu_us": used / window.requests * 1e6, "seconds": time.monotonic() - began - QUIET_TURNS * QUIET_SECONDS}
 
 
 def _soak(bench: Bench, running: Running, window: Window) -> Sample:

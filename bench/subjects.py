@@ -1,8 +1,9 @@
 """How each thing that is measured is started, and which of its processes counts.
 
 Everything runs on the subject's core, except this gateway's supervisor and control: those share the other core with
-the load, as they are not on a request's road. Every subject is started afresh for each measurement, in a folder of its
-own, with nothing else running; then it must have answered one request correctly before it is measured.
+the load, control at the lowest priority, as they are not on a request's road (the memory section shows what they use).
+Every subject is started afresh for each measurement, in a folder of its own, with nothing else running; then it must
+have answered one request correctly before it is measured.
 """
 
 from __future__ import annotations
@@ -137,6 +138,8 @@ def _gateway(content: str) -> Callable[[Place], AbstractContextManager[Running]]
             worker = program.find(WORKER)
             machine.pin(worker, place.cores.subject)
             beside = {"control": program.find(CONTROL), "supervisor": program.pid}
+            # What it stores meanwhile must not slow the load down, with which it shares a core.
+            machine.yield_to_others(beside["control"])
             with _checked("gateway", place, Running(port, question.headers(), [worker], beside)) as running:
                 yield running
 
