@@ -53,7 +53,7 @@ def check(
             close=True,
         )
     if conflict:
-        raise _malformed(f"the header {conflict.decode('latin-1')!r} appears twice with different values")
+        raise _malformed(f"the header {conflict.decode('latin-1')!r} may appear only once, with one value")
     version = parser.get_http_version()
     if version not in ("1.1", "1.0"):
         raise _malformed("only HTTP/1.1 and HTTP/1.0 are spoken here")

@@ -135,7 +135,7 @@ class RequestReader:
         special = _READ(name)
         if special is not None:
             picked = self._picked
-            if name in picked and picked[name] != value:
+            if name in picked and (picked[name] != value or name == b"host"):  # RFC 9112 §3.2: one Host, ever
                 if name == b"connection":
                     value = picked[name] + b"," + value
                 else:
