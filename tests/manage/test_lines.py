@@ -116,6 +116,17 @@ def test_lines_stand_under_one_another() -> None:
     assert len({_columns(line[: line.index("record-")]) for line in lines}) == 1
 
 
+def test_lists_that_go_back_further_show_the_day() -> None:
+    """With the day in front nothing else moves out of its column; impossible times keep their width."""
+    with_day = [
+        render_line(make_record(1, started_at=started_at), width=170, color=False, date=True)
+        for started_at in (1_750_000_000.0, float("nan"), 1e300, -1e300)
+    ]
+    assert re.match(r"06-1[4-6] [0-9]{2}:[0-9]{2}:40 200 ", with_day[0])
+    assert {line[:19] for line in with_day[1:]} == {"----- --:--:-- 200 "}
+    assert len({line.index("record-") for line in with_day}) == 1
+
+
 def test_a_narrow_terminal_gets_a_cut_line() -> None:
     """Where the columns do not fit, what comes first stays, and the cut shows."""
     line = render_line(make_record(1), width=40, color=True)

@@ -8,12 +8,11 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
-
 from flumegate.records.request import Content, Record
 from flumegate.spool.append import STALE_SECONDS, SpoolWriter
 from flumegate.spool.segments import CONTENT, RECORDS, list_segments
 from flumegate.spool.tail import SpoolReader
+from rig.disk import small_disk
 from rig.records import framed, make_content, make_record
 
 _TESTS = str(Path(__file__).parents[1])
@@ -21,6 +20,7 @@ _WRITE_FOR_EVER = """
 import os, sys
 from pathlib import Path
 from flumegate.spool.append import SpoolWriter
+from rig.disk import small_disk
 from rig.records import framed, make_record
 writer = SpoolWriter(Path(sys.argv[1]), sys.argv[2], max_bytes=10**9, segment_bytes=40_000)
 first, last = int(sys.argv[3]), int(sys.argv[4])
@@ -35,6 +35,7 @@ _WRITE_UNTIL_LIMIT = """
 import resource, sys
 from pathlib import Path
 from flumegate.spool.append import SpoolWriter
+from rig.disk import small_disk
 from rig.records import framed, make_content, make_record
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 writer = SpoolWriter(Path(sys.argv[1]), "w0", max_bytes=10**9)
@@ -163,22 +164,11 @@ def test_file_size_limit_loses_only_what_cannot_be_written_and_counts_it(tmp_pat
     assert max(path.stat().st_size for path in tmp_path.iterdir()) <= 20_000
 
 
-def _mount_small(folder: Path, size_kib: int) -> None:
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command here")
-    if done.returncode:
-        pytest.skip(f"mounting a small file system is not permitted here: {done.stderr.decode().strip()}")
-
-
 def test_full_disk_loses_contents_first_and_counts_exactly(tmp_path: Path) -> None:
     """On a full disk nothing raises, contents give way to records, losses equal the ledger, and it heals by itself."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    _mount_small(disk, 512)
-    try:
+    with small_disk(disk, 512):
         folder = disk / "spool"
         writer = SpoolWriter(folder, "w0", max_bytes=10**9, segment_bytes=64 * 1024)
         records = contents = 0
@@ -202,8 +192,6 @@ def test_full_disk_loses_contents_first_and_counts_exactly(tmp_path: Path) -> No
         assert writer.dropped == lost
         assert [len(rows) for rows in _everything(folder)] == [1, 1]
         writer.close()
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_cap_takes_oldest_contents_then_new_contents_then_records(tmp_path: Path) -> None:

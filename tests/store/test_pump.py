@@ -16,6 +16,7 @@ from flumegate.spool.segments import list_segments
 from flumegate.spool.tail import SpoolReader
 from flumegate.store.ingest import Ingest
 from flumegate.store.pump import Pump
+from rig.disk import small_disk
 from rig.records import framed, make_content, make_record
 
 _TESTS = str(Path(__file__).parents[1])
@@ -122,3 +123,22 @@ def test_killed_control_loses_and_doubles_nothing(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "flumegate.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     ingest.close()
+
+
+def test_full_disk_stops_storing_and_nothing_else(tmp_path: Path) -> None:
+    """No space for the database: records stay in the spool; once there is some, all of them are stored, once each."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    _fill(tmp_path / "spool", 0, 2500)
+    with small_disk(disk, 1024):
+        (disk / "in the way").write_bytes(b"x" * 500_000)
+        ingest = Ingest(f"sqlite:///{disk}/flumegate.db")
+        pump = Pump(SpoolReader(tmp_path / "spool"), ingest, lambda _: None)
+        assert pump.step() == 0
+        assert "the disk is full: free some space" in pump.failure
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        while pump.step():
+            pass
+        assert (pump.failure, pump.stored) == ("", 2500)
+        assert len(_ids(disk, "requests")) == 2500
+        ingest.close()

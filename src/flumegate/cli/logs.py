@@ -127,7 +127,7 @@ def search(  # noqa: PLR0913 - one parameter an option
         page = logs.search(database or data_dir / DATABASE_NAME, wanted, now=time.time(), limit=limit, cursor=cursor)
     except (StoreUnavailable, QueryTooSlow, ValueError) as problem:
         return _fail(str(problem))
-    _print_lines(page.records, as_json=json)
+    _print_lines(page.records, as_json=json, date=True)
     if page.cursor is not None:
         _note(f"more: add --cursor {page.cursor}")
     elif not page.records:
@@ -135,12 +135,14 @@ def search(  # noqa: PLR0913 - one parameter an option
     return 0
 
 
-def _print_lines(records: Iterable[Record], *, as_json: bool) -> None:
+def _print_lines(records: Iterable[Record], *, as_json: bool, date: bool = False) -> None:
     from flumegate.manage.lines import render_line
 
     width = shutil.get_terminal_size((200, 24)).columns
     color = _colored()
-    lines = [_as_json(record) if as_json else render_line(record, width=width, color=color) for record in records]
+    lines = [
+        _as_json(record) if as_json else render_line(record, width=width, color=color, date=date) for record in records
+    ]
     if lines:
         print("\n".join(lines), flush=True)
 

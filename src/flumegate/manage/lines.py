@@ -6,6 +6,7 @@ escapes, so that no line can be forged and no terminal be commanded by what it s
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 from functools import partial
@@ -28,14 +29,15 @@ _BAR_WIDTH = 32
 _BODY_CHARACTERS = 100_000
 
 
-def render_line(record: Record, *, width: int, color: bool) -> str:
+def render_line(record: Record, *, width: int, color: bool, date: bool = False) -> str:
     """Return one line of at most so many columns: when, what became of it, what was asked of whom, size, time, id.
 
     Columns stand under one another from line to line; the model takes what room there is. Without newline.
+    With `date`, the time has its day in front, for lists that go back further than today.
     """
     status = _status_color(record)
     before = [
-        (_clock(record.started_at), _DIM),
+        (_local(record.started_at, "%m-%d %H:%M:%S" if date else "%H:%M:%S"), _DIM),
         (f"{record.status:>3}", status),
         (_fit("" if record.outcome == "ok" else visible(record.outcome), _OUTCOME_WIDTH), status),
         (_fit(f"{_short_method(record.method)}{visible(record.endpoint or record.path)}", _ROUTE_WIDTH), ""),
@@ -65,7 +67,7 @@ def render_page(record: Record, content: Content | None, *, color: bool) -> str:
         _section(
             ("record", record.id),
             ("request id", record.request_id),
-            ("started", _moment(record.started_at)),
+            ("started", _local(record.started_at, "%Y-%m-%d %H:%M:%S %z")),
             ("client", record.client),
             ("key", record.key_id),
             ("project", record.project),
@@ -210,18 +212,12 @@ def _duration(microseconds: int | None) -> str:
     return f"{seconds // 3600}h{seconds // 60 % 60:02d}m"
 
 
-def _clock(moment: float) -> str:
+def _local(moment: float, layout: str) -> str:
+    """Return the local time, in dashes if it is none that a calendar has."""
     try:
-        return time.strftime("%H:%M:%S", time.localtime(moment))
+        return time.strftime(layout, time.localtime(moment))
     except (OverflowError, ValueError, OSError):
-        return "--:--:--"
-
-
-def _moment(moment: float) -> str:
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1000):03d}"
-    except (OverflowError, ValueError, OSError):
-        return str(moment)
+        return re.sub(r"[0-9]", "-", time.strftime(layout, time.gmtime(0)))
 
 
 def _status_color(record: Record) -> str:
