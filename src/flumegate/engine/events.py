@@ -6,6 +6,7 @@ to be held is passed on in pieces, and then a cut can only be shown by cutting t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from flumegate.dialects.openai.chat import is_usage_only
@@ -14,7 +15,7 @@ from flumegate.wire import sse
 
 MAX_HELD_BYTES = 8_388_608
 """Events with an image in them have megabytes."""
-_USAGE = b'"usage"'
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
 class EventStream:
@@ -55,7 +56,7 @@ class EventStream:
         if self._on_start is not None and tap.started:
             self._on_start()
             self._on_start = None
-        if self._withhold and tap.usage is not None and _USAGE in block:
+        if self._withhold and _NO_CHOICES.search(block):
             return b"".join(event for event in sse.split(block) if not is_usage_only(event))
         return block
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan
 from flumegate.upstream.call import Call
-from flumegate.wire.headers import answer_verdicts
+from flumegate.wire.headers import answer_verdicts, named_by_connection
 
 _VERDICTS = answer_verdicts()
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
@@ -40,11 +40,15 @@ class AnswerHead:
         self.bodiless = call.headless or call.status in _BODILESS
         lines: list[bytes] = []
         media_type = b""
+        hops: frozenset[bytes] = frozenset()
         for name, value in call.headers:
             verdict = _VERDICTS[name]
             if not verdict:
-                if name.lower() == b"content-length":
+                lower = name.lower()
+                if lower == b"content-length":
                     self.length = value
+                elif lower == b"connection":
+                    hops |= named_by_connection(value)
                 continue
             if verdict == b"content-type: ":
                 media_type = value
@@ -52,6 +56,8 @@ class AnswerHead:
                 self.encoding = b"" if value.strip().lower() == b"identity" else value
                 continue
             lines.append(verdict + value)
+        if hops:
+            lines = [line for line in lines if line.partition(b":")[0] not in hops]
         self.sse = media_type[:17].lower() == b"text/event-stream"
         if self.sse:
             self.length = None

@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         "call",
         "closed",
         "due",
+        "heard",
         "idle_since",
         "pool",
         "transport",
@@ -52,6 +53,8 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.due = math.inf
         """Loop time at which the connection has been silent for too long."""
+        self.heard = False
+        """Something came since the last sweep, which sets `due` anew: cheaper than a look at the clock per read."""
         self.idle_since = 0.0
         self.uses = 0
         self._parser = httptools.HttpResponseParser(self)
@@ -89,8 +92,7 @@ class Connection(asyncio.Protocol):
         if call.ended:
             self._release(call)
         else:
-            idle = call.timeouts.idle
-            self.due = min(monotonic() + idle, call.deadline) if idle is not None else call.deadline
+            self.heard = True
         sink = call.sink
         if sink is None:
             if not call.head.done():
@@ -234,10 +236,17 @@ class Connection(asyncio.Protocol):
             if call is not None and call.timeouts.idle is not None:
                 self.due = min(monotonic() + call.timeouts.idle, call.deadline)
 
-    def expire(self, now: float) -> None:
+    def sweep(self, now: float) -> None:
         """End a call whose time is up."""
         call = self.call
         if call is None:
+            return
+        if self.heard:
+            self.heard = False
+            if not self._paused:
+                idle = call.timeouts.idle
+                self.due = min(now + idle, call.deadline) if idle is not None else call.deadline
+        if self.due > now:
             return
         if now >= call.deadline:
             self._fail(errors.out_of_time(self.pool.provider))

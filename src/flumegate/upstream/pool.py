@@ -144,8 +144,8 @@ class Pool:
 
     def sweep(self, now: float) -> None:
         """End calls whose time is up, and close connections that were idle for too long."""
-        for connection in [c for c in self._open if c.due <= now]:
-            connection.expire(now)
+        for connection in tuple(self._open):
+            connection.sweep(now)
         old = now - IDLE_SECONDS
         while self._idle and (self._idle[0].closed or self._idle[0].idle_since < old):
             self._idle.pop(0).close()
