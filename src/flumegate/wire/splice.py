@@ -27,9 +27,7 @@ def find_value(document: bytes, key: bytes) -> tuple[int, int]:
         NotFoundError: the key stands there more than once, or not at all.
     """
     first = document.find(key)
-    if first < 0:
-        raise NotFoundError
-    if document.find(key, first + 1) < 0 and _ESCAPED not in document:
+    if first >= 0 and document.find(key, first + 1) < 0 and _ESCAPED not in document:
         # The decoder saw the key at the top level and these bytes stand only once: no need to walk the document.
         colon = first + len(key)
         while document[colon : colon + 1] in _SPACE_BYTES:
