@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from flumegate import log
 from flumegate.records.request import Record
-from flumegate.spool.tail import SpoolReader
 from flumegate.store.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    # For annotations only: the two rooms are strangers, and whoever makes a Pump brings both.
+    from flumegate.spool.tail import SpoolReader
     from flumegate.store.ingest import Ingest
 
 BATCH_RECORDS = 2000
