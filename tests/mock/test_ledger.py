@@ -15,7 +15,13 @@ from rig.mock import Mock
 
 
 def row(**fields: Any) -> Row:
-    usual = {"seq": 0, "method": "POST", "target": "/v1/x?a=1", "dialect": "openai", "operation": "chat"}
+    usual: dict[str, Any] = {
+        "seq": 0,
+        "method": "POST",
+        "target": "/v1/x?a=1",
+        "dialect": "openai",
+        "operation": "chat",
+    }
     return Row(**(usual | {"started_at": 1.0, "headers": [(b"x-a", b"1")]} | fields))
 
 

@@ -61,11 +61,8 @@ def test_large_upload_in_flat_memory(mock: Mock, chunked: bool) -> None:
 def test_reflect_tells_what_arrived(mock: Mock, path: str, method: str) -> None:
     """Method, path, query, repeated headers in order, and the body byte by byte."""
     body = bytes(range(256)) if method != "GET" else b""
-    raw = mock.raw(
-        b"%b %b?a=1&b=%%20 HTTP/1.1\r\nHost: m\r\nX-Two: 1\r\nX-Two: 2\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-        % (method.encode(), path.encode(), len(body))
-        + body
-    )
+    fields = b"Host: m\r\nX-Two: 1\r\nX-Two: 2\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+    raw = mock.raw(b"%b %b?a=1&b=%%20 HTTP/1.1\r\n" % (method.encode(), path.encode()) + fields + body)
     told = json.loads(raw.body)
     assert (told["method"], told["path"], told["query"]) == (method, path, "a=1&b=%20")
     assert [value for name, value in told["headers"] if name == "x-two"] == ["1", "2"]

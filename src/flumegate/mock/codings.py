@@ -14,6 +14,7 @@ import brotli
 import zstandard
 
 DECODED_BYTES_MAX = 64 << 20
+_BITE_BYTES = 256
 
 
 class CodingError(ValueError):
@@ -101,8 +102,14 @@ def _unbrotli(body: bytes) -> bytes:
 
 
 def _unzstd(body: bytes) -> bytes:
-    with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
-        return reader.read(DECODED_BYTES_MAX + 1)
+    engine = zstandard.ZstdDecompressor().decompressobj()
+    decoded = bytearray()
+    # A block of 128 KiB may stand in four bytes: small bites keep one bite's output small.
+    for start in range(0, len(body), _BITE_BYTES):
+        decoded += engine.decompress(body[start : start + _BITE_BYTES])
+        if engine.eof or len(decoded) > DECODED_BYTES_MAX:
+            return bytes(decoded)
+    raise EOFError
 
 
 _DECODERS: dict[str, Callable[[bytes], bytes]] = {

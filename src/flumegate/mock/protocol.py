@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse("The mock speaks no other protocol than HTTP/1.1: send no upgrade")
+            return  # RFC 9110 §7.8 lets a server ignore an upgrade: it answers as usual, then the connection ends
         except httptools.HttpParserError as problem:
             self._refuse(f"The request is not valid HTTP/1.1: {problem}")
 
@@ -149,7 +149,7 @@ class Connection(asyncio.Protocol):
             target=target,
             headers=self._headers,
             http11=self._parser.get_http_version() == "1.1",
-            keep_alive=self._parser.should_keep_alive(),
+            keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
             own=ours,
             place=place,
             row=row,
