@@ -35,6 +35,7 @@ def test_any_prefix_is_tolerated(prefix: str, path: str, operation: str) -> None
         ("POST", "/v1/messages/count_tokens", {}, Place("anthropic", "count_tokens")),
         ("GET", "/v1/models", {}, Place("openai", "models")),
         ("GET", "/v1/models/a/b:c", {}, Place("openai", "model", "a/b:c")),
+        ("GET", "/v1/models/a%2Fb%2Bhang", {}, Place("openai", "model", "a/b+hang")),
         ("GET", "/v1/models", VERSION, Place("anthropic", "models")),
         ("GET", "/v1/models", GOOGLE, Place("gemini", "models")),
         ("GET", "/v1beta/models", {}, Place("gemini", "models")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Protocol
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -164,7 +164,7 @@ def write(request: Request, body: Json, faults: Faults, stamp: Stamp) -> Answer:
 def _served(request: Request, body: Json, faults: Faults, stamp: Stamp) -> Answer:
     place = request.place
     operation = place.operation
-    model = unquote(place.model) or text(body.get("model"))
+    model = place.model or text(body.get("model"))
     if operation in _VOICES:
         return _spoken(operation, _VOICES[operation].read(body, model, place.variant), faults, stamp)
     if operation in _COUNTED:
@@ -219,7 +219,7 @@ def _spoken(operation: str, asked: Asked, faults: Faults, stamp: Stamp) -> Answe
         answer.headers.append((b"cache-control", b"no-cache"))
     events = voice.events(asked, said, stamp, faults)
     if faults.error_in_stream >= 0:
-        failure = (faults.status or 500, "The mock was asked to fail in the stream", faults.code)
+        failure = (500, "The mock was asked to fail in the stream", faults.code)
         emitted = faults.error_in_stream
         events = itertools.chain(itertools.islice(events, emitted), voice.stream_error(asked, stamp, emitted, failure))
     answer.pieces = _paced(events, faults)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Literal, NamedTuple
+from urllib.parse import unquote
 
 Dialect = Literal["openai", "anthropic", "ollama", "gemini"]
 
@@ -71,7 +72,7 @@ def own(method: str, path: str) -> str:
 def find(method: str, path: str, query: str, headers: dict[bytes, bytes]) -> Place:
     """Return where a request goes; a path that nobody serves keeps the dialect that it looks like."""
     path = path.rstrip("/") or "/"
-    return (
+    place = (
         _proof(method, path)
         or _gemini(method, path, query)
         or _models(method, path, headers)
@@ -79,6 +80,7 @@ def find(method: str, path: str, query: str, headers: dict[bytes, bytes]) -> Pla
         or _openai_or_anthropic(method, path)
         or Place(_likeness(path, headers), "")
     )
+    return place._replace(model=unquote(place.model)) if "%" in place.model else place
 
 
 def _proof(method: str, path: str) -> Place | None:

@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[_Incoming] = deque()
         self._current: _Incoming | None = None
         self._delivery: Delivery | None = None
+        self._reader_is_slow = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in."""
@@ -79,11 +80,13 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Make the answer wait: the caller reads slowly."""
+        self._reader_is_slow = True
         if self._delivery is not None:
             self._delivery.pause()
 
     def resume_writing(self) -> None:
         """Let the answer go on."""
+        self._reader_is_slow = False
         if self._delivery is not None:
             self._delivery.resume()
 
@@ -195,6 +198,8 @@ class Connection(asyncio.Protocol):
             keep_alive=incoming.keep_alive,
             head_only=incoming.method == "HEAD",
         )
+        if self._reader_is_slow:
+            self._delivery.pause()
         self._delivery.start()
 
     def _answer(self, incoming: _Incoming) -> tuple[Answer, Faults]:
