@@ -15,7 +15,7 @@ from flumegate.engine.head import AnswerHead
 from flumegate.engine.relay import Relay, whole
 from flumegate.engine.request import edit_body, read_envelope, undo_coding
 from flumegate.engine.settle import Settlement
-from flumegate.engine.transparent import plan_transparent
+from flumegate.engine.transparent import lists_upstream, plan_transparent
 from flumegate.errors import INTERNAL, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates import GATES
@@ -50,7 +50,7 @@ class Engine:
         try:
             self.admit(exchange)
             extra = cors_lines(exchange) if exchange.special else b""
-            if exchange.kind in _LOCAL:
+            if exchange.kind in _LOCAL and not lists_upstream(exchange):
                 self.settlement.settle(exchange, _LOCAL[exchange.kind](exchange, extra))
                 return
             plan, withhold = self._plan(exchange)

@@ -10,9 +10,10 @@ import re
 
 from flumegate.dialects import envelope
 from flumegate.engine.request import undo_coding
-from flumegate.errors import GatewayError
+from flumegate.errors import NOT_FOUND, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan, Planner
+from flumegate.snapshot import Snapshot
 from flumegate.wire import splice
 
 _FORM_MODEL = re.compile(rb'name="?model"?\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,200})\r\n')
@@ -30,6 +31,8 @@ def plan_transparent(exchange: Exchange, planner: Planner) -> Plan:
     behind_prefix = exchange.path.startswith(prefix)
     suffix = exchange.path[len(prefix) if behind_prefix else len(b"/v1") :]
     upstream = exchange.picked.get(b"x-upstream-name")
+    if upstream is None and lists_upstream(exchange):
+        upstream = _lister(exchange.snapshot, exchange.family).encode("latin-1")
     model = "" if behind_prefix else _model_of(exchange)
     exchange.model_requested = model
     plan = planner.transparent(
@@ -45,6 +48,19 @@ def plan_transparent(exchange: Exchange, planner: Planner) -> Plan:
             return plan
         exchange.body = splice.replace(exchange.body, span, plan.splice)
     return plan
+
+
+def lists_upstream(exchange: Exchange) -> bool:
+    """Tell whether a model list is asked for that only the provider can give: none is configured here."""
+    return exchange.kind in ("models", "model") and not exchange.snapshot.models
+
+
+def _lister(snapshot: Snapshot, family: str) -> str:
+    """Return the provider whose list answers: the default one if it speaks the caller's dialect, else the first."""
+    speakers = [provider.name for provider in snapshot.providers.values() if family in provider.speaks]
+    if not speakers:
+        raise GatewayError(NOT_FOUND, "model_not_found", "No models are configured, and no provider can list any.")
+    return snapshot.default_provider if snapshot.default_provider in speakers else speakers[0]
 
 
 def _model_of(exchange: Exchange) -> str:

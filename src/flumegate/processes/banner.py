@@ -25,6 +25,8 @@ class Start(NamedTuple):
     auth_open: bool
     model: str
     """A model name that works, for the example."""
+    path: str = "/v1/chat/completions"
+    """Where that model is asked."""
 
 
 def banner(start: Start, *, colour: bool) -> str:
@@ -66,9 +68,10 @@ def _clients(start: Start) -> str:
 
 
 def _example(start: Start) -> list[str]:
-    body = f'{{"model": "{start.model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    limit = '"max_tokens": 100, ' if start.path == "/v1/messages" else ""
+    body = f'{{"model": "{start.model}", {limit}"messages": [{{"role": "user", "content": "Hello"}}]}}'
     authorization = f" -H 'Authorization: Bearer {start.key}'" if start.key else ""
     return [
-        f"  curl {start.url}/v1/chat/completions -H 'Content-Type: application/json'{authorization} \\",
+        f"  curl {start.url}{start.path} -H 'Content-Type: application/json'{authorization} \\",
         f"    -d '{body}'",
     ]

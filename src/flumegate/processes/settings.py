@@ -25,6 +25,7 @@ from flumegate.processes import boot, first_start
 from flumegate.processes.banner import Start
 from flumegate.processes.first_start import ClientKey, StartRefusedError
 from flumegate.processes.shelf import Shelf
+from flumegate.providers.rows import BY_TYPE
 
 RESUME_SECONDS = 5.0
 _AT_START = {
@@ -117,6 +118,7 @@ class Settings:
         """Return what the banner says."""
         loaded = self.loaded
         names = sorted(self.snapshot.providers)
+        model, path = _example(self.snapshot, mock=self.facts.needs_mock)
         return Start(
             url=url,
             providers=names,
@@ -126,7 +128,8 @@ class Settings:
             key=self.key.key if self.key and self.key.created else "",
             key_file=str(Path(self.facts.data_dir) / "client.key") if self.key else "",
             auth_open=self.snapshot.auth_open,
-            model=_example_model(self.snapshot, mock=self.facts.needs_mock),
+            model=model,
+            path=path,
         )
 
 
@@ -265,10 +268,16 @@ def _facts(loaded: Loaded, link: str) -> boot.Facts:
     )
 
 
-def _example_model(value: snapshot.Snapshot, *, mock: bool) -> str:
+def _example(value: snapshot.Snapshot, *, mock: bool) -> tuple[str, str]:
+    """Return a model that works and the path of the dialect that its provider speaks."""
     if mock:
-        return "mock/hello"
-    if value.models:
-        return next(iter(value.models))
-    speaks_openai = [name for name, provider in value.providers.items() if "openai" in provider.speaks]
-    return f"{(speaks_openai or list(value.providers) or ['provider'])[0]}/MODEL"
+        return "mock/hello", "/v1/chat/completions"
+    for name, target in value.models.items():
+        return name, _path_for(value.providers[target.provider])
+    for provider in sorted(value.providers.values(), key=lambda provider: "openai" not in provider.speaks):
+        return f"{provider.name}/{BY_TYPE[provider.type].example}", _path_for(provider)
+    return "provider/MODEL", "/v1/chat/completions"
+
+
+def _path_for(provider: snapshot.Provider) -> str:
+    return "/v1/chat/completions" if "openai" in provider.speaks else "/v1/messages"

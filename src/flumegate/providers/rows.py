@@ -38,6 +38,8 @@ class Row(NamedTuple):
     """Understands `stream_options.include_usage`; False: it refuses the field, or reports usage without being asked."""
     models: tuple[str, ...] = ()
     """Patterns of the model names that are this vendor's own, each with at most one star at its end."""
+    example: str = "MODEL"
+    """A model that the vendor is likely to serve, for the curl line of the first start."""
 
 
 ROWS: tuple[Row, ...] = (
@@ -62,6 +64,7 @@ ROWS: tuple[Row, ...] = (
             "whisper-*",
             "tts-*",
         ),
+        example="gpt-4o-mini",
     ),
     Row(
         "anthropic",
@@ -75,6 +78,7 @@ ROWS: tuple[Row, ...] = (
         credential_prefix="",
         default_headers=(("anthropic-version", "2023-06-01"),),
         models=("claude-*",),
+        example="claude-haiku-4-5",
     ),
     Row(
         "azure",
@@ -94,6 +98,7 @@ ROWS: tuple[Row, ...] = (
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         base_url_variable="GEMINI_BASE_URL",
         models=("gemini-*", "gemma-*"),
+        example="gemini-2.5-flash",
     ),
     Row(
         "groq",
@@ -102,6 +107,7 @@ ROWS: tuple[Row, ...] = (
         base_path="/openai/v1",
         key_variables=("GROQ_API_KEY",),
         base_url_variable="GROQ_BASE_URL",
+        example="llama-3.1-8b-instant",
     ),
     Row(
         "mistral",
