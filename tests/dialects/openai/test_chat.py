@@ -34,15 +34,16 @@ TOOLS = (  # modelled on groq-tool-call-stream: usage beside a choice and once m
 )
 FAILING = (  # modelled on openrouter-stream-error: comments, then an error beside an empty choice
     b": PROCESSING\n\n"
-    b'data: {"model":"weir-3","choices":[{"index":0,"delta":{"content":"","reasoning":"Let"},"finish_reason":null}]}\n\n'
+    b'data: {"model":"weir-3","choices":[{"index":0,"delta":{"content":"","reasoning":"Let"},'
+    b'"finish_reason":null}]}\n\n'
     b'data: {"model":"weir-3","error":{"code":400,"message":"full"},"choices":[{"index":0,"delta":{"content":""},'
     b'"finish_reason":null}]}\n\n'
 )
 COMPLETIONS = (  # modelled on openai-completion-text-stream
     b'data: {"object":"text_completion","model":"pond-0","choices":[{"text":"Old","index":0,"finish_reason":null}]}\n\n'
-    b'data: {"object":"text_completion","model":"pond-0","choices":[{"text":"","index":0,"finish_reason":"length"}]}\n\n'
-    b'data: {"object":"text_completion","model":"pond-0","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
-    b"\n\ndata: [DONE]\n\n"
+    b'data: {"object":"text_completion","model":"pond-0","choices":[{"text":"","index":0,"finish_reason":"length"}]}'
+    b'\n\ndata: {"object":"text_completion","model":"pond-0","choices":[],'
+    b'"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\ndata: [DONE]\n\n'
 )
 
 

@@ -5,6 +5,8 @@ import pytest
 from flumegate.dialects.openai.usage import WireUsage, _Details, read_usage
 from flumegate.ir.usage import Usage
 
+THOUGHT = _Details(reasoning_tokens=5)
+
 
 @pytest.mark.parametrize(
     ("wire", "usage"),
