@@ -33,7 +33,7 @@ LATE_US = 1000.0
 FULL_PERCENT = 85.0
 """From this lateness (p99) or fill of the load's core on, the load is the bottleneck, and the rate is lowered."""
 LOWER_RATE = 0.75
-TRIES = 10
+TRIES = 8
 RAMP_SECONDS = 2.0
 """What load_stream takes to begin its streams evenly spread."""
 QUIET_SECONDS = 0.5

@@ -28,7 +28,7 @@ class Target(NamedTuple):
     bound: float
     unit: str = ""
     at_least: bool = False
-    digits: int = 2
+    digits: int = 3
 
     def judge(self, figure: float | None) -> Verdict:
         """Hold a figure against the bound."""
