@@ -28,6 +28,7 @@ EARLY_CHECK_BYTES = 65_536
 RATE_GRACE_SECONDS = 10.0
 _ID_MASK = 0xFFFFFFFFFFFFFFFF
 _READ = heads.READ.get
+_PREFLIGHT = Route("preflight")
 
 
 class RequestReader:
@@ -159,7 +160,10 @@ class RequestReader:
             path = exchange.path
             if path[:1] != b"/":
                 path = heads.plain_path(path)
-            route, exchange.path = find(exchange.method, path, server.prefix)
+            if self._special and exchange.method == b"OPTIONS" and heads.is_preflight(picked):
+                route = _PREFLIGHT  # a question about another method: what this path takes does not matter
+            else:
+                route, exchange.path = find(exchange.method, path, server.prefix)
         except GatewayError as error:
             exchange.kind = "malformed" if error.close else "unknown"
             self.turn_away(error)
