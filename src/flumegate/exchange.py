@@ -110,6 +110,8 @@ class Exchange:
     endpoint: Endpoint | None = None
 
     # Filled by gates and plan.
+    admitted: bool = False
+    """The gates have agreed; they are asked once, for a large body before it is read."""
     key_id: str = ""
     project: str = ""
     model_requested: str = ""

@@ -77,7 +77,7 @@ def test_fields_that_the_provider_sets_replace_the_clients() -> None:
         b"x-flumegate-lane",
         b"access-control-allow-origin",
         b"cf-ray",
-        b"x-should-retry",
+        b"strict-transport-security",
     ],
 )
 def test_what_stops_at_the_gateway_on_the_way_down(name: bytes) -> None:

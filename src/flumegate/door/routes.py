@@ -46,6 +46,12 @@ _EXACT |= {
 _MODEL = Route("model", methods=_READ)
 _TRANSPARENT = Route("transparent")
 _UPSTREAMS = Route("upstreams", methods=_READ)
+_BEHIND_PREFIX = {
+    path: Route("transparent", route.family, route.endpoint)
+    for path, route in _EXACT.items()
+    if route.endpoint is not None
+}
+"""Passed on unread like everything behind the prefix, but the answers of known endpoints are tapped."""
 _SLASHES = re.compile(rb"/{2,}")
 
 
@@ -79,8 +85,8 @@ def _look_further(path: bytes, prefix: bytes) -> tuple[Route, bytes]:
         )
     behind_prefix = path.startswith(prefix + b"/v1/")
     if behind_prefix:
-        plain = path.rstrip(b"/")
-        return (_UPSTREAMS if plain == prefix + b"/v1/upstreams" else _TRANSPARENT), path
+        plain = path.rstrip(b"/")[len(prefix) :]
+        return (_UPSTREAMS if plain == b"/v1/upstreams" else _BEHIND_PREFIX.get(plain, _TRANSPARENT)), path
     plain = path.rstrip(b"/") or b"/"
     while plain.startswith(b"/v1/v1/"):
         plain = plain[3:]

@@ -36,8 +36,16 @@ async def attempt(exchange: Exchange, plan: Plan, upstream: Upstream) -> tuple[C
     exchange.attempts += (noted,)
     try:
         while True:
-            connection = pool.take() or await pool.acquire(min(timeouts.connect, deadline - monotonic()))
-            call = Call(loop.create_future(), timeouts, deadline=deadline, headless=exchange.method == b"HEAD")
+            connection = pool.take() or await pool.acquire(
+                plan.provider.name, min(timeouts.connect, deadline - monotonic())
+            )
+            call = Call(
+                loop.create_future(),
+                plan.provider.name,
+                timeouts,
+                deadline=deadline,
+                headless=exchange.method == b"HEAD",
+            )
             exchange.sent = now = monotonic()
             _send(exchange, plan, connection, call, now)
             try:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import msgspec
+
 from flumegate.dialects.openai.chat import is_usage_only
 from flumegate.dialects.tap import Tap
 from flumegate.wire import sse
 
 MAX_HELD_BYTES = 8_388_608
 """Events with an image in them have megabytes."""
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
@@ -64,9 +67,22 @@ class EventStream:
         """Judge the end and return what is left to be passed on: a last event that lacks only its blank line."""
         held = bytes(self._held)
         self._held.clear()
+        if held and not self.broken and not _is_whole(held):
+            held = b""  # the beginning of an event says nothing, whatever its name
         if held:
             self._tap.feed(held)
         self._tap.close()
         if not self._tap.complete and not self._tap.failed:
             return b""
         return b"" if self._withhold and is_usage_only(held) else held
+
+
+def _is_whole(held: bytes) -> bool:
+    """Tell whether the data of these last events is complete: JSON, or OpenAI's end marker."""
+    try:
+        for event in sse.read(held):
+            if event.data != b"[DONE]":
+                _decode_raw(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
+import msgspec
+
 from flumegate.dialects.tap import Tap
 from flumegate.engine.events import EventStream
 from flumegate.engine.head import AnswerHead
@@ -25,13 +27,14 @@ MAX_COPY_BYTES = 262_144
 MAX_ERROR_BYTES = 262_144
 """Error answers are held up to this size, to be looked through for our own credential."""
 _REDACTED = b"[redacted]"
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def whole(exchange: Exchange, plan: Plan, call: Call, head: AnswerHead, extra: bytes) -> bytes:
     """Return an answer that is already complete, head and body, and note what the tap sees of it.
 
     Raises:
-        GatewayError: its content coding is unknown or damaged.
+        GatewayError: its content coding is unknown or damaged, or it is no answer of the dialect.
     """
     pieces = call.pieces
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -42,6 +45,10 @@ def whole(exchange: Exchange, plan: Plan, call: Call, head: AnswerHead, extra: b
         _note_error(exchange, status)
         body = _without_credential(body, plan)
     elif exchange.endpoint is not None:
+        if exchange.lane == "verbatim" and not head.bodiless:
+            _check_json(body, plan)
+            if call.unframed and not _is_whole_json(body):
+                raise errors.cut(plan.provider.name)
         tap = exchange.tap = exchange.endpoint.tap()
         tap.read_whole(body)
     exchange.response_bytes = len(body)
@@ -52,6 +59,26 @@ def whole(exchange: Exchange, plan: Plan, call: Call, head: AnswerHead, extra: b
 
 def _note_error(exchange: Exchange, status: int) -> None:
     exchange.outcome, exchange.error_code = "upstream_error", f"upstream_{status}"
+
+
+def _check_json(body: bytes, plan: Plan) -> None:
+    """Refuse a 200 that no client of the dialect can read: nothing, the page of a captive portal, a health check's OK.
+
+    Raises:
+        GatewayError: it does not begin as a JSON object does (white space before it keeps connections alive).
+    """
+    if body[:1] != b"{" and body.lstrip()[:1] != b"{":
+        what = f"it begins with {body.lstrip()[:20]!r} where JSON is expected" if body else "it is empty"
+        raise errors.garbage(plan.provider.name, what)
+
+
+def _is_whole_json(body: bytes) -> bool:
+    """Tell whether the body itself ends: all that is left to go by where HTTP's framing does not tell."""
+    try:
+        _decode_raw(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _without_credential(body: bytes, plan: Plan) -> bytes:
@@ -69,6 +96,7 @@ class Relay:
     """
 
     __slots__ = (
+        "_call",
         "_chunked",
         "_copy",
         "_copy_bytes",
@@ -79,6 +107,7 @@ class Relay:
         "_extra",
         "_head",
         "_held_error",
+        "_judged",
         "_loop",
         "_plan",
         "_tap",
@@ -101,6 +130,7 @@ class Relay:
         self._plan = plan
         self._extra = extra
         self._chunked = False
+        self._call: Call | None = None
         self._done: asyncio.Future[None] | None = None
         self.rest = b""
         self.cut = False
@@ -110,6 +140,7 @@ class Relay:
         self._events: EventStream | None = None
         self._copy: list[bytes] | None = None
         self._copy_bytes = 0
+        self._judged = exchange.lane == "verbatim" and not head.bodiless
         self._held_error: list[bytes] | None = None
         status = exchange.status = head.status
         endpoint = exchange.endpoint
@@ -129,6 +160,7 @@ class Relay:
 
     def start(self, call: Call, connection: Connection) -> asyncio.Future[None]:
         """Write the head and what came with it, then take the rest as it comes; the future ends with the answer."""
+        self._call = call
         self._done = self._loop.create_future()
         self._exchange.reply.feed_from(connection)
         call.sink = self
@@ -145,14 +177,16 @@ class Relay:
         if self._done is None or self._done.done():
             return
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if self._decoder is None:
-            self._pass(data)
-            return
         try:
+            if self._decoder is None:
+                self._pass(data)
+                return
             for piece in self._decoder.feed(data):
                 self._pass(piece)
         except coding.CodingError as error:
             self.fail(errors.garbage(self._plan.provider.name, str(error)))
+        except GatewayError as error:
+            self.fail(error)
 
     def _pass(self, data: bytes) -> None:
         if self._held_error is not None:
@@ -162,6 +196,11 @@ class Relay:
             data = self._events.take(data)
         elif self._copy is not None:
             self._keep_copy(self._copy, data)
+            if self._judged and not self._exchange.head_sent:
+                if not data:
+                    return  # what this is shows only in its first bytes
+                if not data.isspace():
+                    _check_json(data, self._plan)
         exchange = self._exchange
         if not exchange.head_sent:
             head, self._chunked = self._head.write(exchange, self._plan, self._extra, None)
@@ -210,9 +249,22 @@ class Relay:
         else:
             if self._tap is not None and self._copy is not None:
                 body = b"".join(self._copy)
+                if missing := self._missing_end(body):
+                    self.fail(missing)
+                    return
                 (self._tap.read_tail if self._copy_bytes > MAX_COPY_BYTES else self._tap.read_whole)(body)
             self.rest = b"0\r\n\r\n" if self._chunked else b""
         self._done.set_result(None)
+
+    def _missing_end(self, copy: bytes) -> GatewayError | None:
+        """Return what is wrong with an answer that HTTP takes for complete."""
+        provider = self._plan.provider.name
+        if self._judged and not self._exchange.head_sent:
+            return errors.garbage(provider, "it is empty")
+        if self._judged and self._call is not None and self._call.unframed:
+            whole = copy.rstrip().endswith(b"}") if self._copy_bytes > MAX_COPY_BYTES else _is_whole_json(copy)
+            return None if whole else errors.cut(provider)
+        return None
 
     def fail(self, error: GatewayError) -> None:
         """The answer broke off (see `AnswerSink`): an error event where the dialect has one, else a cut connection."""

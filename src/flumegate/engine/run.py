@@ -42,12 +42,16 @@ class Engine:
         Raises:
             GatewayError: a gate refused.
         """
-        for gate in GATES:
-            gate(exchange)
+        if not exchange.admitted:
+            for gate in GATES:
+                gate(exchange)
+            exchange.admitted = True
 
     async def run(self, exchange: Exchange) -> None:
         """Serve one exchange to its end; never raises."""
         try:
+            if exchange.snapshot is not self.snapshot:
+                exchange.snapshot, exchange.admitted = self.snapshot, False  # it waited: the newest word counts
             self.admit(exchange)
             extra = cors_lines(exchange) if exchange.special else b""
             if exchange.kind in _LOCAL and not lists_upstream(exchange):
@@ -65,10 +69,9 @@ class Engine:
             relay = Relay(self._loop, exchange, plan, head, withhold=withhold, extra=extra)
             try:
                 await relay.start(call, connection)
-            except asyncio.CancelledError:
+            finally:
                 if not call.ended:
-                    connection.close()
-                raise
+                    connection.close()  # the client has left, or what comes cannot be used
             exchange.reply.feed_from(None)
             self.settlement.settle(exchange, relay.rest, cut=relay.cut)
         except GatewayError as error:
@@ -86,7 +89,7 @@ class Engine:
     def _plan(self, exchange: Exchange) -> tuple[Plan, bool]:
         """Return the plan, and whether the stream's usage event is to be withheld from the client."""
         endpoint = exchange.endpoint
-        if endpoint is None:
+        if endpoint is None or exchange.kind == "transparent":
             return plan_transparent(exchange, self.planner), False
         exchange.lane = "verbatim"
         if exchange.special:

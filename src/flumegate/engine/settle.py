@@ -79,7 +79,7 @@ class Settlement:
             exchange.client,
             plan.provider.name if plan is not None else "",
             exchange.model_requested,
-            plan.model if plan is not None else "",
+            (plan.model if plan is not None else "") or (tap.model if tap is not None else ""),
             exchange.stream,
             exchange.status,
             exchange.outcome,

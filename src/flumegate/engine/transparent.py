@@ -41,6 +41,8 @@ def plan_transparent(exchange: Exchange, planner: Planner) -> Plan:
         model=model,
         upstream=upstream.decode("latin-1") if upstream is not None else "",
     )
+    if exchange.endpoint is not None and exchange.endpoint.dialect not in plan.provider.speaks:
+        exchange.endpoint = None  # what comes back is not that dialect: nothing to tap
     if plan.splice and exchange.upload is None:
         try:
             span = splice.find_value(exchange.body, envelope.MODEL_KEY)

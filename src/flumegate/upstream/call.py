@@ -33,6 +33,7 @@ class Call:
         pieces: body that came before a sink was attached.
         ended: the whole answer was received.
         error: how the answer broke off after its head, until a sink was attached.
+        unframed: neither length nor chunks told the end: the answer ended with its connection.
         nothing_received: the connection closed before any byte of an answer (a connect-class failure).
     """
 
@@ -46,17 +47,27 @@ class Call:
         "headless",
         "nothing_received",
         "pieces",
+        "provider",
         "reused",
         "sink",
         "status",
         "timeouts",
+        "unframed",
         "upload_source",
     )
 
     def __init__(
-        self, head: asyncio.Future[None], timeouts: Timeouts, *, deadline: float = math.inf, headless: bool = False
+        self,
+        head: asyncio.Future[None],
+        provider: str,
+        timeouts: Timeouts,
+        *,
+        deadline: float = math.inf,
+        headless: bool = False,
     ) -> None:
         self.head = head
+        self.provider = provider
+        """Its name, for error messages: connections may be shared by several."""
         self.timeouts = timeouts
         self.deadline = deadline
         """Loop time at which the whole exchange must have ended."""
@@ -66,6 +77,7 @@ class Call:
         self.headers: Headers = []
         self.pieces: list[bytes] = []
         self.ended = False
+        self.unframed = False
         self.error: GatewayError | None = None
         self.sink: AnswerSink | None = None
         self.nothing_received = True

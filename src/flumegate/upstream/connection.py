@@ -80,14 +80,14 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not call.ended:
-                self._fail(errors.garbage(self.pool.provider, f"not HTTP/1.1 ({str(error)[:80]})"))
+                self._fail(errors.garbage(call.provider, f"not HTTP/1.1 ({str(error)[:80]})"))
                 return
             self._dirty = True
         if call.status == 0:
             call.nothing_received = False
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._fail(errors.garbage(self.pool.provider, "its headers are too large"))
+                self._fail(errors.garbage(call.provider, "its headers are too large"))
             return
         if call.ended:
             self._release(call)
@@ -115,12 +115,12 @@ class Connection(asyncio.Protocol):
         if call is None:
             return
         if exc is None and _ends_with_connection(call):
-            call.ended = True
+            call.ended = call.unframed = True
             self.call = None
             if call.sink is not None:
                 call.sink.end()
             return
-        provider = self.pool.provider
+        provider = call.provider
         self._fail(errors.closed_unanswered(provider) if call.nothing_received else errors.cut(provider))
 
     def pause_writing(self) -> None:
@@ -249,9 +249,9 @@ class Connection(asyncio.Protocol):
         if self.due > now:
             return
         if now >= call.deadline:
-            self._fail(errors.out_of_time(self.pool.provider))
+            self._fail(errors.out_of_time(call.provider))
         else:
-            self._fail(errors.timed_out(self.pool.provider, answered=call.status != 0))
+            self._fail(errors.timed_out(call.provider, answered=call.status != 0))
 
     def close(self) -> None:
         """Close at once; a call that is under way is abandoned without a word."""

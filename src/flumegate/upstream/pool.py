@@ -37,12 +37,11 @@ class Origin(NamedTuple):
 
 
 class Pool:
-    """The connections to one origin. `provider` is the name that error messages use."""
+    """The connections to one origin, shared by all providers that stand there."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, origin: Origin, provider: str, max_connections: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, origin: Origin, max_connections: int) -> None:
         self.loop = loop
         self.origin = origin
-        self.provider = provider
         self.max_connections = max_connections
         self._idle: list[Connection] = []
         self._places = 0
@@ -68,8 +67,8 @@ class Pool:
                 return connection
         return None
 
-    async def acquire(self, connect_seconds: float) -> Connection:
-        """Return a connection, new if need be.
+    async def acquire(self, provider: str, connect_seconds: float) -> Connection:
+        """Return a connection, new if need be; `provider` is the name that error messages use.
 
         Raises:
             GatewayError: it could not be made in time, or none became free in time.
@@ -80,30 +79,30 @@ class Pool:
             if connection is not None:
                 return connection
             if self._places < self.max_connections:
-                return await self._connect(until - monotonic())
-            await self._wait(until - monotonic())
+                return await self._connect(provider, until - monotonic())
+            await self._wait(provider, until - monotonic())
 
-    async def _connect(self, seconds: float) -> Connection:
+    async def _connect(self, provider: str, seconds: float) -> Connection:
         self._places += 1
         try:
             async with asyncio.timeout(max(seconds, 0.001)):
-                connection = await dial(self.loop, self.origin, self.provider, lambda: Connection(self))
+                connection = await dial(self.loop, self.origin, provider, lambda: Connection(self))
         except TimeoutError:
             self._vacate()
-            raise errors.connect_timeout(self.provider) from None
+            raise errors.connect_timeout(provider) from None
         except OSError as error:
             self._vacate()
-            raise errors.connect_failed(self.provider, error) from None
+            raise errors.connect_failed(provider, error) from None
         except (asyncio.CancelledError, GatewayError):
             self._vacate()
             raise
         if connection.closed:
             self._vacate()
-            raise errors.closed_unanswered(self.provider)
+            raise errors.closed_unanswered(provider)
         self._open.add(connection)
         return connection
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait(self, provider: str, seconds: float) -> None:
         waiter = self.loop.create_future()
         self._waiters.append(waiter)
         try:
@@ -112,7 +111,7 @@ class Pool:
         except TimeoutError:
             if waiter.done() and not waiter.cancelled():
                 self._wake()
-            raise errors.pool_exhausted(self.provider) from None
+            raise errors.pool_exhausted(provider) from None
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
                 self._wake()  # the place was offered to one who no longer wants it: pass it on
@@ -179,7 +178,7 @@ class Upstream:
         origin = Origin.of(provider)
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(self.loop, origin, provider.name, provider.max_connections)
+            pool = self._pools[origin] = Pool(self.loop, origin, provider.max_connections)
         pool.max_connections = max(provider.max_connections, 1)
         self._by_provider[provider.name] = (provider, pool)
         return pool

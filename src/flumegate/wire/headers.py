@@ -59,7 +59,7 @@ _ANSWER_STOPS = HOP_BY_HOP.union(
         b"openai-organization",
         b"openai-project",
         b"anthropic-organization-id",
-        b"x-should-retry",
+        b"strict-transport-security",  # it would speak for the gateway's own host
     )
 )
 # The upstream's own limits belong to the installation's account: they feed our limits, not the client's.
