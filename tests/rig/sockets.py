@@ -78,6 +78,9 @@ class Caller:
     def read_bytes(self, size: int) -> bytes:
         return self._reader.read(size)
 
+    def read_line(self) -> bytes:
+        return self._reader.readline()
+
     def read_answer(self, *, headless: bool = False) -> WireAnswer:
         """Return the next answer, read to its end."""
         interim: list[int] = []

@@ -256,7 +256,7 @@ ANSWER_STOPPED = [
     ("anthropic-ratelimit-tokens-remaining", "9"),
     ("access-control-allow-origin", "*"),
     ("cf-ray", "1"),
-    ("x-should-retry", "true"),
+    ("strict-transport-security", "true"),
     ("x-flumegate-provider", "spoofed"),
     ("x-flumegate-anything", "spoofed"),
 ]

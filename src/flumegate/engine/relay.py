@@ -162,7 +162,9 @@ class Relay:
         """Write the head and what came with it, then take the rest as it comes; the future ends with the answer."""
         self._call = call
         self._done = self._loop.create_future()
-        self._exchange.reply.feed_from(connection)
+        if not call.ended:  # a whole answer has given its connection back, and it may serve another exchange by now
+            connection.resume()
+            self._exchange.reply.feed_from(connection)
         call.sink = self
         pieces, call.pieces = call.pieces, []
         self.push(pieces)

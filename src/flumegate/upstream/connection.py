@@ -97,6 +97,8 @@ class Connection(asyncio.Protocol):
         if sink is None:
             if not call.head.done():
                 call.head.set_result(None)
+            elif not call.ended:
+                self.pause()  # nobody has taken the first read yet: megabytes of a fast answer would pile up behind it
             return
         if call.pieces:
             pieces = call.pieces
