@@ -87,16 +87,15 @@ def test_a_connection_remembers_its_last_key_under_one_snapshot_only() -> None:
     authenticate(first)
     reply = first.reply
     for key, snapshot_now, owner in (
-        (KEY, known, "id-of-sk-fg-1"),
-        (b"sk-fg-2", known, "id-of-sk-fg-2"),
-        (KEY, known, "id-of-sk-fg-1"),
-        (KEY, with_keys(KEY, project="beta"), "id-of-sk-fg-1"),
+        (KEY, known, ("id-of-sk-fg-1", "alpha")),
+        (b"sk-fg-2", known, ("id-of-sk-fg-2", "alpha")),
+        (KEY, known, ("id-of-sk-fg-1", "alpha")),
+        (KEY, with_keys(KEY, project="beta"), ("id-of-sk-fg-1", "beta")),
     ):
         asked = exchange(headers=bearer(key), known=snapshot_now)
         asked.reply = reply
         authenticate(asked)
-        assert asked.key_id == owner
-    assert asked.project == "beta"
+        assert (asked.key_id, asked.project) == owner
     revoked = exchange(headers=bearer(KEY), known=with_keys(b"sk-fg-2"))
     revoked.reply = reply
     with pytest.raises(GatewayError):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
 CHAT = BY_NAME["chat"]
 
 
-def planner(**fields: object) -> Planner:
+def planner(**fields: Any) -> Planner:
     """Plan for one provider, `up`, that takes every model."""
     return Planner(snapshot(provider(**fields), default_provider="up", models={"alias": Target("up", "real")}))
 
@@ -138,10 +139,11 @@ def test_allowed_methods() -> None:
     """A provider that takes only some methods gets no others, on either lane."""
     plans = planner(allowed_methods=("GET",))
     assert plans.transparent("GET", b"/files").path == b"/v1/files"
-    for refused in (lambda: plans.transparent("DELETE", b"/files"), lambda: plans.endpoint(CHAT, "m")):
-        with pytest.raises(GatewayError, match="takes only GET") as error:
-            refused()
-        assert (error.value.kind, error.value.code) == (METHOD_NOT_ALLOWED, "method_not_allowed")
+    with pytest.raises(GatewayError, match="takes only GET") as refused:
+        plans.transparent("DELETE", b"/files")
+    assert (refused.value.kind, refused.value.code) == (METHOD_NOT_ALLOWED, "method_not_allowed")
+    with pytest.raises(GatewayError, match="takes only GET"):
+        plans.endpoint(CHAT, "m")
 
 
 def test_a_transparent_plan_says_so() -> None:

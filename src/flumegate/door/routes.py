@@ -85,16 +85,14 @@ def _look_further(path: bytes, prefix: bytes) -> tuple[Route, bytes]:
         )
     behind_prefix = path.startswith(prefix + b"/v1/")
     if behind_prefix:
-        plain = path.rstrip(b"/")[len(prefix) :]
+        plain = _as_read(path.rstrip(b"/")[len(prefix) :])
         return (_UPSTREAMS if plain == b"/v1/upstreams" else _BEHIND_PREFIX.get(plain, _TRANSPARENT)), path
     plain = path.rstrip(b"/") or b"/"
     while plain.startswith(b"/v1/v1/"):
         plain = plain[3:]
-    # An upstream would read `/v1//chat/completions` and `/v1/%63hat/completions` as the endpoint; so do we.
-    usual = _SLASHES.sub(b"/", unquote_to_bytes(plain)) if b"%" in plain or b"//" in plain else plain
-    route = _EXACT.get(usual)
+    route = _EXACT.get(_as_read(plain))
     if route is not None:
-        return route, usual
+        return route, _as_read(plain)
     if plain.startswith(b"/v1/models/"):
         return _MODEL, plain
     if plain.startswith(b"/v1/") and len(plain) > 4:
@@ -105,6 +103,11 @@ def _look_further(path: bytes, prefix: bytes) -> tuple[Route, bytes]:
         f"Nothing is served at {path.decode('latin-1')[:100]}. Dialects live below /v1, the transparent proxy below "
         f"{prefix.decode('latin-1')}/v1.",
     )
+
+
+def _as_read(path: bytes) -> bytes:
+    """Return a path as an upstream would read it: `/v1//chat/completions` and `/v1/%63hat/completions` are one."""
+    return _SLASHES.sub(b"/", unquote_to_bytes(path)) if b"%" in path or b"//" in path else path
 
 
 def _is_evasive(path: bytes) -> bool:

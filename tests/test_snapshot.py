@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from flumegate.snapshot import FORMAT, Door, Principal, RecordPolicy, Target, Timeouts, Tls, Wildcard, decode, encode
+from rig.exchanges import provider, snapshot
+
+FULL = snapshot(
+    provider(
+        "a",
+        credential="sk",
+        headers=(("x", "y"),),
+        timeouts=Timeouts(first_byte=None, total=3.5),
+        tls=Tls(verify=False, ca_file="/ca"),
+        allowed_methods=("GET",),
+    ),
+    provider("b"),
+    default_provider="a",
+    models={"m": Target("b", "")},
+    wildcards=(Wildcard("c-", "", Target("a", "x")),),
+    pepper=b"\x00\xff",
+    keys={b"\xff" * 32: Principal("k", "p")},
+    door=Door(trusted_proxies=("10.0.0.0/8",)),
+    records=RecordPolicy(content="full", durable=True),
+)
+
+
+def test_a_snapshot_travels() -> None:
+    """What control compiles is what a worker runs on, keys and credentials included."""
+    assert decode(encode(FULL)) == FULL
+    assert decode(encode(snapshot())) == snapshot()
+
+
+@pytest.mark.parametrize("cut", [1, 10, 100])
+def test_a_damaged_snapshot_is_refused(cut: int) -> None:
+    """Half of a value is none."""
+    with pytest.raises(msgspec.DecodeError):
+        decode(encode(FULL)[:-cut])
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc0", msgspec.msgpack.encode({"version": "x", "providers": {}})])
+def test_something_else_is_refused(data: bytes) -> None:
+    """Only a snapshot is one."""
+    with pytest.raises(msgspec.DecodeError):
+        decode(data)
+
+
+def test_another_format_is_refused() -> None:
+    """A release that would misread the value says so instead."""
+    with pytest.raises(msgspec.DecodeError, match=f"this release reads {FORMAT}"):
+        decode(encode(msgspec.structs.replace(FULL, format=FORMAT + 1)))
+
+
+def test_a_snapshot_cannot_be_changed() -> None:
+    """Requests under way keep the value that they began with."""
+    with pytest.raises(AttributeError):
+        FULL.version = 2  # type: ignore[misc] # that is the point
