@@ -210,13 +210,13 @@ def test_an_early_answer_ends_the_upload(stage: Stage) -> None:
 # Which provider
 
 
-def form(model: str) -> tuple[tuple[str, str], bytes]:
+def form(model: str, file: bytes = ANY_BYTES) -> tuple[tuple[str, str], bytes]:
     mark = "----form-7MA4YWxk"
     body = (
         f'--{mark}\r\nContent-Disposition: form-data; name="model"\r\n\r\n{model}\r\n'
         f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
         "Content-Type: audio/wav\r\n\r\n"
-    ).encode() + ANY_BYTES
+    ).encode() + file
     return ("content-type", f"multipart/form-data; boundary={mark}"), body + f"\r\n--{mark}--\r\n".encode()
 
 
@@ -240,10 +240,33 @@ def test_a_form_that_arrives_late_selects_the_provider_too(stage: Stage, pieces:
     fields = [kind, ("expect", "100-continue"), ("transfer-encoding", "chunked")]
     with Caller(stage.gateway.port) as caller:
         caller.send(head("POST", "/v1/audio/transcriptions", fields, key=KEY))
-        caller.send(chunked(body[i : i + size] for i in range(0, len(body), size)))
+        assert caller.read_head() == (100, [])
+        for i in range(0, len(body), size):
+            caller.send(chunked([body[i : i + size]]).removesuffix(b"0\r\n\r\n"))
+        caller.send(b"0\r\n\r\n")
         assert caller.read_answer().header("x-flumegate-provider") == "two"
     assert len(stage.second.seen) == before + 1
     assert stage.second.last.body == body
+
+
+def test_a_large_form_selects_the_provider_by_its_beginning(stage: Stage) -> None:
+    """A form of megabytes is passed on as soon as its beginning is there, in which its model stands."""
+    kind, body = form("dall-e", bytes(5_000_000))
+    assert stage.ask("POST", "/v1/images/edits", kind, body=body).header("x-flumegate-provider") == "two"
+    assert stage.second.last.body == body
+
+
+def test_an_upload_waits_for_its_turn(stage: Stage) -> None:
+    """An upload that begins while the answer before it is on its way is neither lost nor answered out of turn."""
+    fields = [("transfer-encoding", "chunked"), ("content-type", "application/octet-stream")]
+    with Caller(stage.gateway.port) as caller:
+        caller.send(
+            head("GET", "/v1/files/first", key=KEY) + head("POST", "/v1/upload", fields, key=KEY) + b"1\r\na\r\n"
+        )
+        assert caller.read_answer().status == 200
+        caller.send(chunked([b"bc"]))
+        assert caller.read_answer().status == 200
+    assert stage.peer.last.body == b"abc"
 
 
 def test_the_model_in_json_selects_the_provider(stage: Stage) -> None:

@@ -169,7 +169,7 @@ class ClientConnection(asyncio.Protocol):
 
     def finish(self, data: bytes) -> None:
         """See `Reply`."""
-        self._exchange = None
+        answered, self._exchange = self._exchange, None
         self._task = None
         self._source = None
         if self.closed:
@@ -177,7 +177,7 @@ class ClientConnection(asyncio.Protocol):
         if data:
             self._transport.write(data)
         reader, server = self._reader, self._server
-        if reader.abandon_upload():
+        if reader.abandon_upload(answered):
             self.lingering = True
             self._close_gently()
         elif self._waiting and not server.draining and self.keep_alive:

@@ -56,6 +56,7 @@ class RequestReader:
         "_route",
         "_server",
         "_special",
+        "_undecided",
         "_upload",
         "_url",
         "due",
@@ -82,6 +83,8 @@ class RequestReader:
         self._body_bytes = 0
         self._body_since = 0.0
         self._upload: Upload | None = None
+        self._undecided: Turn | None = None
+        """A form that is passed on once its beginning is here: the model in it may select the provider."""
         self.due = math.inf
         self.reading: Exchange | None = None
         self.in_head = False
@@ -219,8 +222,12 @@ class RequestReader:
             return
         if streamed:
             self._upload = exchange.upload = Upload(self._connection, length)
-            self._connection.enqueue(Turn(exchange, route, self._parser.should_keep_alive()))
-        elif self._connection.idle:
+            turn = Turn(exchange, route, self._parser.should_keep_alive())
+            if not _may_name_model(exchange):
+                self._connection.enqueue(turn)
+                return
+            self._undecided = turn
+        if self._connection.idle:
             self._connection.invite()
 
     def on_body(self, piece: bytes) -> None:
@@ -232,6 +239,8 @@ class RequestReader:
         self._body_bytes += size
         if self._upload is not None:
             self._upload.push(piece)
+            if self._undecided is not None and self._upload.full:
+                self._decide(self._undecided)
         elif self._body_bytes > self._server.door.max_body_bytes:
             self.turn_away(heads.body_too_large(self._server.door))
         else:
@@ -246,10 +255,16 @@ class RequestReader:
         if self._upload is not None:
             upload, self._upload = self._upload, None
             upload.end()
+            if self._undecided is not None:
+                self._decide(self._undecided)
             return
         body = self._body
         exchange.body = body[0] if len(body) == 1 else b"".join(body)
         self._connection.enqueue(Turn(exchange, self._route, self._parser.should_keep_alive()))
+
+    def _decide(self, turn: Turn) -> None:
+        self._undecided = None
+        self._connection.enqueue(turn)
 
     # what is not read to its end
 
@@ -265,13 +280,13 @@ class RequestReader:
             exchange.family = "anthropic"
         self.in_head = False
         self.reading = None
-        self._upload = None
+        self._upload = self._undecided = None
         self._body = []
         error.close = True
         self._connection.last_turn(Turn(exchange, None, keep_alive=False, error=error))
 
     def _refuse_framing(self, detail: str) -> None:
-        if self._upload is not None:
+        if self._upload is not None and self._undecided is None:
             self._connection.kill()  # its turn has begun: cutting the connection ends it
         elif not self._connection.lingering and (
             self.in_head or self.reading is not None or self._connection.keep_alive
@@ -279,9 +294,9 @@ class RequestReader:
             message = f"The request is not valid HTTP/1.1: {detail[:100]}."
             self.turn_away(GatewayError(INVALID_REQUEST, "malformed_request", message, close=True))
 
-    def abandon_upload(self) -> bool:
-        """Forget an upload whose exchange has been answered; return whether there was one."""
-        if self._upload is None:
+    def abandon_upload(self, answered: Exchange | None) -> bool:
+        """Forget the upload of an exchange that has been answered; return whether it was still under way."""
+        if self._upload is None or self.reading is not answered:
             return False
         self._upload = None
         self.reading = None
@@ -311,7 +326,7 @@ class RequestReader:
             or self._body_bytes >= elapsed * self._server.door.min_body_rate
         ):
             self.due = now + RATE_GRACE_SECONDS / 2
-        elif self._upload is not None:
+        elif self._upload is not None and self._undecided is None:
             self._connection.kill()
         else:
             message = "The request's body arrived too slowly (server.min_body_rate)."
@@ -323,3 +338,12 @@ def _is_looked_at(exchange: Exchange, length: int | None, max_bytes: int) -> boo
     if length is None or length > max_bytes or not exchange.path.startswith(b"/v1/"):
         return False
     return exchange.picked.get(b"content-type", b"").startswith(b"application/json")
+
+
+def _may_name_model(exchange: Exchange) -> bool:
+    """Tell whether a body that is passed on is a form whose model may select the provider."""
+    return (
+        exchange.path.startswith(b"/v1/")
+        and exchange.picked.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
+        and b"x-upstream-name" not in exchange.picked
+    )

@@ -35,6 +35,11 @@ class Upload:
         self.length = length
         self.ended = False
 
+    @property
+    def full(self) -> bool:
+        """As much has arrived as is kept before a sink is attached."""
+        return self._waiting_bytes > MAX_WAITING_BYTES
+
     def push(self, piece: bytes) -> None:
         """Take a piece from the client."""
         if self._sink is not None:
@@ -42,7 +47,7 @@ class Upload:
             return
         self._pieces.append(piece)
         self._waiting_bytes += len(piece)
-        if self._waiting_bytes > MAX_WAITING_BYTES:
+        if self.full:
             self._gate.hold()
 
     def end(self) -> None:
