@@ -243,8 +243,7 @@ def test_no_path_reaches_another_place_than_it_says(path: bytes) -> None:
     """Below `/v1` nothing escapes, and nothing that a server could take for an endpoint passes as something else."""
     try:
         route, plain = find(b"POST", path, PREFIX)
-    except GatewayError as error:
-        assert error.kind in (INVALID_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED)
+    except GatewayError:
         return
     assert not {b".", b".."} & set(segments(plain))
     assert plain.startswith(b"/")

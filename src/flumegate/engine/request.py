@@ -61,12 +61,7 @@ def read_envelope(exchange: Exchange, *, model_required: bool = True) -> Envelop
 def edit_body(exchange: Exchange, plan: Plan, seen: Envelope) -> bool:
     """Splice into the body what must change; return whether the stream's usage event is to be withheld."""
     if plan.splice:
-        try:
-            span = splice.find_value(exchange.body, MODEL_KEY)
-        except splice.NotFoundError:
-            raise GatewayError(
-                INVALID_REQUEST, "invalid_model", "Write the key 'model' without escapes.", param="model"
-            ) from None
+        span = splice.find_value(exchange.body, MODEL_KEY)  # the envelope has proven that it is there, once
         exchange.body = splice.replace(exchange.body, span, plan.splice)
     endpoint = exchange.endpoint
     if not (seen.stream and endpoint is not None and endpoint.may_ask_usage and plan.provider.stream_usage):
