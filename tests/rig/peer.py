@@ -105,9 +105,10 @@ class Peer:
         """Answer with these pieces from now on; `close`: the connection ends behind them."""
         self._writes, self._close = writes, close
 
-    def wait_for_failed_handshake(self) -> None:
+    def wait_for_failed_handshakes(self, count: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: self.failed_handshakes > 0, WAIT_SECONDS), "every handshake went well"
+            came = self._changed.wait_for(lambda: self.failed_handshakes >= count, WAIT_SECONDS)
+            assert came, f"only {self.failed_handshakes} handshakes failed"
 
     def wait_for_requests(self, count: int) -> None:
         with self._changed:

@@ -49,7 +49,11 @@ class Caller:
     def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         end = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = end if context is None else context.wrap_socket(end, server_hostname="localhost")
+        try:
+            self.socket = end if context is None else context.wrap_socket(end, server_hostname="localhost")
+        except BaseException:
+            end.close()
+            raise
         self._reader: BinaryIO = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:
