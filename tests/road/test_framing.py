@@ -131,7 +131,9 @@ def mock() -> Iterator[Mock]:
 
 @pytest.fixture(scope="module")
 def gateway(mock: Mock) -> Iterator[Gateway]:
-    with run_gateway(config=road.settings({"up": road.compatible(mock.port, default=True)})) as running:
+    with run_gateway(
+        config=road.settings({"up": road.compatible(mock.port, default=True)}, models={"listed": "up/listed"})
+    ) as running:
         yield running
 
 

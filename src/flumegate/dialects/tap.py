@@ -58,19 +58,20 @@ class Tap:
         # Searched from the end, where usage stands, and by find: twice as fast as `in` on a buffer of this size.
         at = block.rfind(_USAGE_MARK)
         if (
-            not self.started
-            or (at >= 0 and block[at + 8 : at + 10] not in _NULL_BEGINNINGS)
+            (at >= 0 and block[at + 8 : at + 10] not in _NULL_BEGINNINGS)
             or block.find(_ERROR_MARK) >= 0
+            or not self.started
         ):
             self.look(sse.read(block))
         kept = self._kept
         if kept is None:
             kept = self._kept = deque(maxlen=_KEPT_BLOCKS)
-        if len(block) > _KEPT_BLOCK_BYTES:
-            if any(mark in block for mark in self.end_marks):
-                self.look(sse.read(block))
-            block = block[-_KEPT_BLOCK_BYTES:]
-        kept.append(block)
+        kept.append(block if len(block) <= _KEPT_BLOCK_BYTES else self._shorten(block))
+
+    def _shorten(self, block: bytes) -> bytes:
+        if any(mark in block for mark in self.end_marks):
+            self.look(sse.read(block))
+        return block[-_KEPT_BLOCK_BYTES:]
 
     def close(self) -> None:
         """Judge the end of the stream from its last blocks."""

@@ -24,21 +24,25 @@ _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 class EventStream:
     """Frames one stream. `on_start` is called once, at the first meaningful event."""
 
-    __slots__ = ("_held", "_on_start", "_tap", "_withhold", "broken")
+    __slots__ = ("_feed", "_held", "_on_start", "_plain", "_tap", "_withhold", "broken")
 
     def __init__(self, tap: Tap, on_start: Callable[[], None], *, withhold_usage: bool) -> None:
         self._tap = tap
+        self._feed = tap.feed
         self._on_start: Callable[[], None] | None = on_start
         self._withhold = withhold_usage
         self._held = bytearray()
+        self._plain = False
+        """Nothing is held or waited for: a read that ends with an event can pass as it is."""
         self.broken = False
         """Part of an event has been passed on and its end has not."""
 
     def take(self, data: bytes) -> bytes:
         """Return the whole events in what was held and what came; hold the rest."""
+        if self._plain and data.endswith(b"\n\n"):
+            self._feed(data)
+            return data
         held = self._held
-        if not held and not self.broken and data.endswith(b"\n\n"):
-            return self._look(data)
         searched = len(held)
         held += data
         end = sse.last_end(held, searched)
@@ -47,16 +51,16 @@ class EventStream:
         elif len(held) > MAX_HELD_BYTES:
             end = len(held.rstrip(b"\r\n"))  # with what comes, these may be the event's end
             self.broken = True
-        else:
-            return b""
         block = bytes(held[:end])
         del held[:end]
-        return self._look(block)
+        if block:
+            block = self._look(block)
+        self._plain = not (held or self.broken or self._on_start or self._withhold)
+        return block
 
     def _look(self, block: bytes) -> bytes:
-        tap = self._tap
-        tap.feed(block)
-        if self._on_start is not None and tap.started:
+        self._feed(block)
+        if self._on_start is not None and self._tap.started:
             self._on_start()
             self._on_start = None
         if self._withhold and _NO_CHOICES.search(block):

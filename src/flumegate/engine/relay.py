@@ -7,6 +7,7 @@ the Record is safe.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 
 import msgspec
@@ -110,7 +111,9 @@ class Relay:
         "_judged",
         "_loop",
         "_plan",
+        "_take",
         "_tap",
+        "_write",
         "cut",
         "rest",
     )
@@ -130,6 +133,8 @@ class Relay:
         self._plan = plan
         self._extra = extra
         self._chunked = False
+        self._write = exchange.reply.write
+        self._take: Callable[[bytes], bytes] | None = None
         self._call: Call | None = None
         self._done: asyncio.Future[None] | None = None
         self.rest = b""
@@ -167,18 +172,25 @@ class Relay:
             self._exchange.reply.feed_from(connection)
         call.sink = self
         pieces, call.pieces = call.pieces, []
-        self.push(pieces)
+        self.push(b"".join(pieces))
         if call.error is not None:
             self.fail(call.error)
         elif call.ended:
             self.end()
         return self._done
 
-    def push(self, pieces: list[bytes]) -> None:
-        """Take the pieces of one read (see `AnswerSink`)."""
-        if self._done is None or self._done.done():
-            return
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def push(self, data: bytes) -> None:
+        """Take the bytes of one read (see `AnswerSink`)."""
+        take = self._take
+        if take is not None:
+            # A stream under way, which is what most reads are: whole events in, one write out.
+            data = take(data)
+            if data:
+                self._write(self._frame(data))
+        elif self._done is not None and not self._done.done():
+            self._push_slowly(data)
+
+    def _push_slowly(self, data: bytes) -> None:
         try:
             if self._decoder is None:
                 self._pass(data)
@@ -207,14 +219,17 @@ class Relay:
         if not exchange.head_sent:
             head, self._chunked = self._head.write(exchange, self._plan, self._extra, None)
             exchange.reply.write(head + self._frame(data) if data else head)
+            if self._events is not None and self._decoder is None:
+                self._take = self._events.take
         elif data:
             exchange.reply.write(self._frame(data))
 
     def _frame(self, data: bytes) -> bytes:
         exchange = self._exchange
         exchange.response_bytes += len(data)
-        if exchange.response_body is not None:
-            exchange.response_body.append(data)
+        kept = exchange.response_body
+        if kept is not None and exchange.response_bytes - len(data) < exchange.snapshot.records.max_response_bytes:
+            kept.append(data)
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
     def _hold_error(self, held: list[bytes], data: bytes) -> None:

@@ -15,8 +15,8 @@ from flumegate.wire.headers import Headers
 class AnswerSink(Protocol):
     """Who takes an answer's body as it comes; called from the connection, one `push` per read."""
 
-    def push(self, pieces: list[bytes]) -> None:
-        """Take the body pieces of one read."""
+    def push(self, data: bytes) -> None:
+        """Take what one read held of the body."""
 
     def end(self) -> None:
         """The answer is complete."""

@@ -83,9 +83,25 @@ class Connection(asyncio.Protocol):
                 self._fail(errors.garbage(call.provider, f"not HTTP/1.1 ({str(error)[:80]})"))
                 return
             self._dirty = True
+        sink = call.sink
+        if sink is None:
+            self._begin_answer(call, len(data))
+            return
+        pieces = call.pieces
+        if pieces:
+            call.pieces = []
+            sink.push(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if call.ended:
+            self._release(call)
+            sink.end()
+        else:
+            self.heard = True
+
+    def _begin_answer(self, call: Call, size: int) -> None:
+        """Wake whoever waits for the head; until then bytes are counted, from then on kept."""
         if call.status == 0:
             call.nothing_received = False
-            self._head_bytes += len(data)
+            self._head_bytes += size
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._fail(errors.garbage(call.provider, "its headers are too large"))
             return
@@ -93,19 +109,10 @@ class Connection(asyncio.Protocol):
             self._release(call)
         else:
             self.heard = True
-        sink = call.sink
-        if sink is None:
-            if not call.head.done():
-                call.head.set_result(None)
-            elif not call.ended:
-                self.pause()  # nobody has taken the first read yet: megabytes of a fast answer would pile up behind it
-            return
-        if call.pieces:
-            pieces = call.pieces
-            call.pieces = []
-            sink.push(pieces)
-        if call.ended:
-            sink.end()
+        if not call.head.done():
+            call.head.set_result(None)
+        elif not call.ended:
+            self.pause()  # nobody has taken the first read yet: megabytes of a fast answer would pile up behind it
 
     def eof_received(self) -> bool:
         return False  # close; connection_lost judges what the end means
@@ -281,7 +288,7 @@ class Connection(asyncio.Protocol):
             if call.pieces:
                 pieces = call.pieces
                 call.pieces = []
-                call.sink.push(pieces)
+                call.sink.push(b"".join(pieces))
             call.sink.fail(error)
         elif call.head.done():
             call.error = error
