@@ -30,6 +30,7 @@ PROVEN_ELSEWHERE = {
     "door/connection.py": "tests/road",
     "door/reader.py": "tests/road",
     "door/server.py": "tests/road",
+    "door/turn.py": "tests/road",
     "exchange.py": "tests/road",
     "upstream/call.py": "tests/road",
     "upstream/connection.py": "tests/road",
