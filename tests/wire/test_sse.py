@@ -92,6 +92,11 @@ def test_the_last_end_is_where_the_standard_sees_it(stream: bytes) -> None:
 
 @cuts.law
 @given(STREAMS, st.integers(0, 200))
+@example(b"data: a\n\r\n", 9)
+@example(b"data: a\n\r\n", 8)
+@example(b"data: a\n\rdata: b", 9)
+@example(b"data: a\r\n\r\n", 10)
+@example(b"data: a\r\r", 8)
 def test_what_was_searched_need_not_be_searched_again(stream: bytes, split_at: int) -> None:
     """Searching from where no end was found gives the same as searching all, so an event is searched once."""
     split_at = min(split_at, len(stream))

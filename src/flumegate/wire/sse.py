@@ -36,7 +36,7 @@ def last_end(block: bytes | bytearray, start: int = 0) -> int:
         if at >= 0:
             best = max(best, at + len(blank))
     at = block.rfind(b"\n\r", begin, len(block) - 1)
-    if at >= 0 and at + 2 > best and block[at + 2] != 0x0A:
+    if at >= 0 and at + 2 > best:  # LF CRLF would have been found above
         return at + 2
     return best + 1 if best and block[best - 1 : best + 1] == b"\r\n" else best
 

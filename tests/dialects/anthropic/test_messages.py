@@ -108,6 +108,16 @@ def test_goldens_tell_the_same_however_events_are_grouped(name: str, positions: 
     assert told(tap) == expected
 
 
+def test_a_start_that_is_shown_again_undoes_nothing() -> None:
+    """The end is judged from blocks that were seen before, of which the beginning of a large one may be missing."""
+    tap = MessagesTap()
+    tap.feed(start(input_tokens=1, output_tokens=1))
+    tap.feed(text("a") + event("message_delta", delta={}, usage={"output_tokens": 12}) + b": %b\n\n" % (b"x" * 9000))
+    tap.feed(STOP)
+    tap.close()
+    assert (tap.usage, tap.complete) == (Usage(1, 12), True)
+
+
 def test_start_block_and_ping_are_no_start() -> None:
     """Only a delta is what a client waits for."""
     tap = MessagesTap()
