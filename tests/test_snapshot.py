@@ -56,3 +56,10 @@ def test_a_snapshot_cannot_be_changed() -> None:
     """Requests under way keep the value that they began with."""
     with pytest.raises(AttributeError):
         FULL.version = 2  # type: ignore[misc] # that is the point
+
+
+def test_no_credential_shows_in_a_traceback() -> None:
+    """What a crash prints of a snapshot or a provider names neither keys nor credentials."""
+    secret = provider("a", credential="sk-canary")
+    assert "sk-canary" not in repr(secret)
+    assert "sk-canary" not in repr(snapshot(secret, keys={b"k" * 32: Principal("canary")}))

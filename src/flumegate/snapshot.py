@@ -69,6 +69,9 @@ class Provider(msgspec.Struct, frozen=True, gc=False):
     allowed_methods: tuple[str, ...] = ()
     """Empty = all."""
 
+    def __repr__(self) -> str:
+        return f"Provider({self.name!r}, {self.type!r}, {self.host!r})"  # never the credential: tracebacks show this
+
 
 class Target(msgspec.Struct, frozen=True, gc=False):
     """A model at a provider."""
@@ -145,6 +148,9 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     door: Door = Door()
     records: RecordPolicy = RecordPolicy()
     format: int = FORMAT
+
+    def __repr__(self) -> str:
+        return f"Snapshot(version={self.version}, {len(self.providers)} providers, {len(self.keys)} keys)"
 
 
 _ENCODER = msgspec.msgpack.Encoder()

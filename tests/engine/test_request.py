@@ -262,3 +262,10 @@ def test_a_query_joins_the_providers_own() -> None:
     asked = exchange(query=b"?a=1")
     (first, *_) = lines_of(asked, base_path="/openai", azure_api_version="2024-10-21")
     assert first == b"POST /openai/deployments/m/chat/completions?api-version=2024-10-21&a=1 HTTP/1.1"
+
+
+def test_azure_is_asked_with_one_api_version() -> None:
+    """The configured version counts; the one that an Azure client adds by itself does not contradict it."""
+    asked = exchange(query=b"?api-version=1999-01-01&a=1")
+    (first, *_) = lines_of(asked, base_path="/openai", azure_api_version="2024-10-21")
+    assert first == b"POST /openai/deployments/m/chat/completions?api-version=2024-10-21&a=1 HTTP/1.1"

@@ -207,3 +207,9 @@ def test_two_carriers_must_agree(fields: tuple[bytes, bytes], same: bool) -> Non
             credential_of(picked)
         assert (refused.value.status, refused.value.code) == (400, "conflicting_credentials")
         assert "sk-" not in refused.value.message
+
+
+def test_an_empty_field_is_no_key() -> None:
+    """A client library that always sends `x-api-key`, empty or not, does not contradict its own bearer."""
+    assert credential_of({b"authorization": b"Bearer sk-1", b"x-api-key": b""}) == b"sk-1"
+    assert credential_of({b"x-api-key": b"", b"api-key": b"sk-2"}) == b"sk-2"

@@ -99,7 +99,8 @@ def write_head(exchange: Exchange, plan: Plan, framing: bytes) -> bytes:
             lines.append(line[:-2])
     query = exchange.query
     if query and b"?" in plan.path:
-        query = b"&" + query[1:]
+        # Azure's plan names an API version already; a second one of the client's would contradict it.
+        query = b"".join(b"&" + part for part in query[1:].split(b"&") if not part.startswith(b"api-version="))
     return b"%b %b%b HTTP/1.1\r\n%b%b%b" % (
         exchange.method,
         plan.path,

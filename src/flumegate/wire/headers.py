@@ -150,9 +150,9 @@ def credential_of(picked: dict[bytes, bytes]) -> bytes | None:
     found = bearer_of(picked)
     for name in CREDENTIALS[1:]:
         value = picked.get(name)
-        if value is None or value == found:
+        if not value or value == found:
             continue
-        if found is not None:
+        if found:
             raise GatewayError(
                 INVALID_REQUEST,
                 "conflicting_credentials",
