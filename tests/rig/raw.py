@@ -155,6 +155,13 @@ def wire(port: int, *, receive_buffer: int | None = None) -> Iterator[Wire]:
         opened.close()
 
 
+@contextlib.contextmanager
+def wires(port: int, count: int, *, receive_buffer: int | None = None) -> Iterator[list[Wire]]:
+    """Open several connections for the length of a `with` block."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(wire(port, receive_buffer=receive_buffer)) for _ in range(count)]
+
+
 def talk(port: int, *pieces: bytes) -> Talk:
     """Send pieces and read until the other side ends the connection."""
     with wire(port) as opened:

@@ -185,20 +185,19 @@ def test_a_client_that_leaves_within_its_upload(gateway: Gateway, mock: Mock, fr
 
 def test_a_client_that_leaves_while_it_waits_for_a_place(gateway: Gateway, mock: Mock) -> None:
     """It never reaches the upstream, and those behind it in the queue get their place."""
-    holders = [raw.Wire(gateway.port) for _ in range(PLACES)]
-    tags = [f"nonce-holder-{next(NUMBER)}" for _ in holders]
+    tags = [f"nonce-holder-{next(NUMBER)}" for _ in range(PLACES)]
     waiting, behind = f"nonce-waiting-{next(NUMBER)}", f"nonce-behind-{next(NUMBER)}"
-    for wire, tag in zip(holders, tags, strict=True):
-        wire.send(call("openai", tag, "hang=1", stream=True))
-        wire.until(b"\r\n\r\n")
-    with raw.wire(gateway.port) as left, raw.wire(gateway.port) as patient:
-        left.send(call("openai", waiting, "", stream=False))
-        patient.send(call("openai", behind, "", stream=False))
-        left.reset()
-        assert road.record(gateway, waiting)["status"] == 499
-        holders[0].reset()
-        assert patient.answers(1)[0].status == 200
-    holders[1].reset()
+    with raw.wires(gateway.port, PLACES) as holders:
+        for wire, tag in zip(holders, tags, strict=True):
+            wire.send(call("openai", tag, "hang=1", stream=True))
+            wire.until(b"\r\n\r\n")
+        with raw.wires(gateway.port, 2) as (left, patient):
+            left.send(call("openai", waiting, "", stream=False))
+            patient.send(call("openai", behind, "", stream=False))
+            left.reset()
+            assert road.record(gateway, waiting)["status"] == 499
+            holders[0].reset()
+            assert patient.answers(1)[0].status == 200
     assert mock.ledger(tag=waiting) == []
     for tag in tags:
         check_freed(gateway, mock, tag)

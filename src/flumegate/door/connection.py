@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ WRITE_BUFFER_BYTES = 65_536
 MAX_WAITING = 32
 """Pipelined requests that wait for their turn before reading stops."""
 LINGER_SECONDS = 2.0
+_ESTABLISHED = 1
+"""First byte of TCP_INFO: both sides may still send (tcp(7))."""
 STALL_SECONDS = 120.0
 """A client that reads nothing for so long is gone."""
 
@@ -246,7 +249,7 @@ class ClientConnection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Enforce the limits of time."""
-        if self._write_due <= now:
+        if self._write_due <= now or (self.held and self._has_left()):
             self._transport.abort()
         elif self._reader.due <= now:
             self._reader.due = math.inf
@@ -254,6 +257,15 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.abort()
             elif self._reader.expire(now):
                 self._transport.close()
+
+    def _has_left(self) -> bool:
+        """Ask the kernel whether the client is still there: while reading is paused, its leaving is seen by no read."""
+        end = self._transport.get_extra_info("socket")
+        try:
+            state: int = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        except (AttributeError, OSError, ValueError):
+            return False  # no TCP, a kernel that does not tell, or a socket that is just being closed
+        return state != _ESTABLISHED
 
     def drain(self) -> None:
         """Close as soon as nothing is being answered."""
