@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import msgspec
 
+MAX_COUNT = 1 << 53
+"""Beyond any context window, and what every store holds exactly."""
+
 
 class Usage(msgspec.Struct, gc=False):
-    """Tokens of one exchange; None where the provider said nothing."""
+    """Tokens of one exchange; None where the provider said nothing, or nothing that can be true."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        """Take a number that can be no count (negative, or beyond `MAX_COUNT`) for not reported."""
+        for name in self.__struct_fields__:
+            count = getattr(self, name)
+            if count is not None and not 0 <= count <= MAX_COUNT:
+                setattr(self, name, None)
