@@ -76,6 +76,9 @@ class Upload(Protocol):
     def peek(self) -> bytes:
         """Return what has arrived so far and was not handed over yet."""
 
+    def splice(self, start: int, end: int, value: bytes) -> None:
+        """Replace bytes of what `peek` returns; the announced length follows."""
+
 
 class Exchange:
     """One request. Times are seconds of the event loop's clock; `started_at` is Unix time.

@@ -231,6 +231,26 @@ def test_the_model_in_a_form_selects_the_provider(stage: Stage) -> None:
     assert (row["model_requested"], row["request_bytes"]) == ("dall-e", len(body))
 
 
+@pytest.mark.parametrize(
+    ("asked", "sent"), [("whisper-1", "whisper-large"), ("two/other", "other"), ("dall-e", "dall-e"), ("two/", "two/")]
+)
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_an_alias_in_a_form_is_replaced(stage: Stage, asked: str, sent: str, framing: str) -> None:
+    """Where the form's model is an alias, the provider gets its own name for it and every other byte as it was."""
+    kind, body = form(asked)
+    if framing == "length":
+        got = stage.ask("POST", "/v1/audio/transcriptions", kind, body=body)
+    else:
+        with Caller(stage.gateway.port) as caller:
+            fields = [kind, ("transfer-encoding", "chunked")]
+            caller.send(head("POST", "/v1/audio/transcriptions", fields, key=KEY) + chunked([body[:50], body[50:]]))
+            got = caller.read_answer()
+    assert got.status == 200
+    peer = stage.peer if got.header("x-flumegate-provider") == "one" else stage.second
+    assert peer.last.body == form(sent)[1]
+    assert row_of(stage.gateway, got.header("x-request-id") or "")["request_bytes"] == len(body)
+
+
 @pytest.mark.parametrize("pieces", [1, 5])
 def test_a_form_that_arrives_late_selects_the_provider_too(stage: Stage, pieces: int) -> None:
     """A form's model is found also where the form arrives after its head, or in chunks."""

@@ -342,8 +342,5 @@ def _is_looked_at(exchange: Exchange, length: int | None, max_bytes: int) -> boo
 
 def _may_name_model(exchange: Exchange) -> bool:
     """Tell whether a body that is passed on is a form whose model may select the provider."""
-    return (
-        exchange.path.startswith(b"/v1/")
-        and exchange.picked.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
-        and b"x-upstream-name" not in exchange.picked
-    )
+    kind = exchange.picked.get(b"content-type", b"")
+    return exchange.path.startswith(b"/v1/") and kind.lower().startswith(b"multipart/form-data")

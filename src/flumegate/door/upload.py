@@ -60,6 +60,13 @@ class Upload:
         """Return what has arrived and was not handed over yet."""
         return b"".join(self._pieces)
 
+    def splice(self, start: int, end: int, value: bytes) -> None:
+        """Replace bytes of what `peek` returns; the announced length follows."""
+        arrived = self.peek()
+        self._pieces = [arrived[:start] + value + arrived[end:]]
+        if self.length is not None:
+            self.length += len(value) - (end - start)
+
     def attach(self, sink: Sink) -> Source:
         """Hand over what has arrived and go on piece by piece; return who is to be paused when the sink is full."""
         self._sink = sink

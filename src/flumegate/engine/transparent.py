@@ -43,13 +43,23 @@ def plan_transparent(exchange: Exchange, planner: Planner) -> Plan:
     )
     if exchange.endpoint is not None and exchange.endpoint.dialect not in plan.provider.speaks:
         exchange.endpoint = None  # what comes back is not that dialect: nothing to tap
-    if plan.splice and exchange.upload is None:
-        try:
-            span = splice.find_value(exchange.body, envelope.MODEL_KEY)
-        except splice.NotFoundError:
-            return plan
-        exchange.body = splice.replace(exchange.body, span, plan.splice)
+    if plan.splice:
+        _rename_model(exchange, plan)
     return plan
+
+
+def _rename_model(exchange: Exchange, plan: Plan) -> None:
+    """Put the provider's name of the model in place of the client's, where the body names one."""
+    if exchange.upload is not None:
+        found = _FORM_MODEL.search(exchange.upload.peek())
+        if found is not None:
+            exchange.upload.splice(*found.span(1), plan.model.encode())
+        return
+    try:
+        span = splice.find_value(exchange.body, envelope.MODEL_KEY)
+    except splice.NotFoundError:
+        return
+    exchange.body = splice.replace(exchange.body, span, plan.splice)
 
 
 def lists_upstream(exchange: Exchange) -> bool:
