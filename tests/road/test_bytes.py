@@ -300,6 +300,62 @@ def test_a_stream_without_chunks_comes_back_whole(stage: Stage, name: str) -> No
 
 
 @each_stream
+@pytest.mark.parametrize("form", ["length", "bom", "trailers", "upper case type", "no last blank line", "http/1.0"])
+def test_streams_in_odd_forms_come_back_as_they_were_said(stage: Stage, name: str, form: str) -> None:
+    """A stream with a length, a byte order mark, trailers, an odd type or no last blank line keeps its bytes."""
+    case = STREAMED[name]
+    whole = b"".join(case.events)
+    kind = "Text/Event-Stream;charset=UTF-8" if form == "upper case type" else "text/event-stream"
+    if form == "bom":
+        whole = b"\xef\xbb\xbf" + whole
+    elif form == "no last blank line":
+        whole = whole.removesuffix(b"\n")
+    if form == "length":
+        stage.peer.say(answer(whole, content_type=kind))
+    elif form == "http/1.0":
+        said = answer(whole, content_type=kind, length=False).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+        stage.peer.say(said, close=True)
+    else:
+        *writes, last = stream(cut(whole, 64), content_type=kind)
+        trailers = b"0\r\nx-checksum: 1\r\nset-cookie: secret\r\n\r\n"
+        stage.peer.say(*writes, trailers if form == "trailers" else last)
+    got = stage.post(case.path, case.body(ASKED))
+    assert (got.status, got.body, got.complete) == (200, whole, True)
+    assert not {"x-checksum", "set-cookie"} & {field for field, _ in got.headers}
+
+
+@each_stream
+def test_an_old_client_gets_the_same_bytes(stage: Stage, name: str) -> None:
+    """A client of HTTP/1.0 gets the stream without chunks, and its end is the connection's."""
+    case = STREAMED[name]
+    stage.peer.say(*stream(case.events))
+    body = case.body(ASKED)
+    fields = [("content-length", str(len(body))), ("content-type", "application/json")]
+    request = head("POST", case.path, fields, key=KEY).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+    with Caller(stage.gateway.port) as caller:
+        caller.send(request + body)
+        got = caller.read_answer()
+    assert (got.status, got.chunks, got.body) == (200, [], b"".join(case.events))
+
+
+@each_case
+def test_pipelined_requests_are_answered_in_their_order(stage: Stage, name: str) -> None:
+    """Ten requests sent at once are ten answers in their order, byte for byte."""
+    case = CASES[name]
+    body = b'{"n":1.0}'
+    stage.peer.say(answer(body))
+    ids = [f"pipelined-{name}-{number}" for number in range(10)]
+    sent = case.body()
+    with Caller(stage.gateway.port) as caller:
+        for each in ids:
+            fields = [("content-length", str(len(sent))), ("x-request-id", each)]
+            caller.send(head("POST", case.path, fields, key=KEY) + sent)
+        for each in ids:
+            got = caller.read_answer()
+            assert (got.status, got.body, got.header("x-request-id")) == (200, body, each)
+
+
+@each_stream
 def test_a_large_event_comes_back_whole(stage: Stage, name: str) -> None:
     """An event of 5 MB (an image) is relayed byte for byte, and so is what stands around it."""
     case = STREAMED[name]

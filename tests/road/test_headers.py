@@ -294,6 +294,18 @@ def test_what_travels_on_the_way_back(stage: Stage, path: str) -> None:
     assert [pair for pair in got.headers if pair[0] in {name for name, _ in ANSWER_KEPT}] == ANSWER_KEPT
 
 
+@each_path
+def test_trailers_do_not_pass_for_headers(stage: Stage, path: str) -> None:
+    """What a provider sends behind its body changes nothing in front of it."""
+    trailers = b"x-checksum: 1\r\ncontent-type: text/html\r\ncontent-encoding: gzip\r\nlocation: /\r\n"
+    *writes, last = stream([b'{"a"', b":1}"], content_type="application/json")
+    stage.peer.say(b"".join(writes) + last[:-2] + trailers + b"\r\n")
+    got = stage.post(path, CHAT)
+    assert (got.status, got.body, got.complete) == (200, b'{"a":1}', True)
+    assert got.values("content-type") == ["application/json"]
+    assert not {"x-checksum", "location", "content-encoding"} & {name for name, _ in got.headers}
+
+
 @pytest.mark.parametrize("theirs", ["x-request-id", "request-id", "X-Request-Id"])
 @each_path
 def test_the_providers_request_id_is_renamed(stage: Stage, path: str, theirs: str) -> None:

@@ -58,7 +58,8 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.uses = 0
         self._parser = httptools.HttpResponseParser(self)
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: list[tuple[bytes, bytes]] | None = []
+        """Fields of the head that is being read; None behind it."""
         self._head_bytes = 0
         self._interim = False
         self._paused = False
@@ -154,7 +155,8 @@ class Connection(asyncio.Protocol):
         self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if self._headers is not None:  # a trailer is dropped: it must not pass for a field of the head
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         call = self.call
@@ -166,7 +168,7 @@ class Connection(asyncio.Protocol):
             self._interim = True
             return
         call.status = status
-        call.headers = self._headers
+        call.headers, self._headers = self._headers or [], None
         call.nothing_received = False
         if not self._parser.should_keep_alive():
             self._dirty = True
