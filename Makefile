@@ -41,6 +41,10 @@ test: setup-dev ## run the test suite
 faults: setup-dev ## long proofs at their stated figures
 	$(BIN)/pytest -m faults --timeout 1800 $(ARGS)
 
+fuzz: setup-dev ## the property tests with fifty times as many examples
+	$(BIN)/pytest tests/wire tests/dialects tests/engine tests/door tests/routing tests/spool tests/manage \
+	  --hypothesis-profile=fuzz --timeout 1800 $(ARGS)
+
 bench: setup-dev ## measure against nginx and installed peers, write bench/RESULTS.md
 	$(BIN)/python bench/run.py $(ARGS)
 
