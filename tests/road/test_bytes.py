@@ -20,8 +20,6 @@ from rig.peer import Peer, answer, run_peer, stream
 from rig.sockets import Caller, WireAnswer, call, chunked, head
 
 KEY = "sk-road-bytes-canary"
-JSON = "application/json"
-
 each_case = pytest.mark.parametrize("name", CASES)
 each_stream = pytest.mark.parametrize("name", STREAMED)
 

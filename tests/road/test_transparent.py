@@ -1,4 +1,4 @@
-"""What is no endpoint of a dialect: any method, path and body, passed on as it is, both ways and with flat memory."""
+"""What is no endpoint of a dialect: any method, path and body, passed on as it is, in both directions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from rig.sockets import Caller, WireAnswer, call, chunked, head
 
 KEY = "sk-road-transparent-canary"
 ANY_BYTES = bytes(range(256)) * 64
-GROWTH_BYTES = 20_000_000
-ORIGIN = "https://app.example"
 PREFIXES = ["/v1", "/proxy/v1"]
 each_prefix = pytest.mark.parametrize("prefix", PREFIXES)
 
@@ -42,7 +40,7 @@ def stage() -> Iterator[Stage]:
         auth = {"static_keys": [KEY]}
         settings = {
             "auth": auth,
-            "providers": {"one": one, "two": two, "mock": third},
+            "providers": {"one": one, "two": two, "spare": third},
             "models": {"whisper-1": "two/whisper-large", "dall-e": "two/*"},
         }
         with run_gateway(config=settings) as gateway:
@@ -253,7 +251,7 @@ def test_an_unknown_upstream_is_400(stage: Stage, path: str, name: str) -> None:
     assert got.status == 400
     error = got.json()["error"]
     assert error["code"] == "unknown_upstream"
-    assert "mock, one, two" in error["message"]
+    assert "one, spare, two" in error["message"]
     assert len(stage.peer.seen) + len(stage.second.seen) == count
 
 
@@ -264,7 +262,7 @@ def test_the_list_of_upstreams(stage: Stage, path: str) -> None:
     assert got.json() == {
         "upstreams": [
             {"name": name, "provider": "openai_compatible", "is_default": name == "one"}
-            for name in ("one", "two", "mock")
+            for name in ("one", "two", "spare")
         ]
     }
     assert b"secret" not in got.body
