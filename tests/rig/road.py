@@ -6,10 +6,10 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rig.gateway import Gateway
+from rig.memory import memory_of
 
 KEY = "sk-road-client-canary"
 CREDENTIAL = "sk-road-upstream-canary"
@@ -97,16 +97,9 @@ def record(gateway: Gateway, request_id: str, *, count: int = 1) -> dict[str, An
 
 def resident_kib(pid: int) -> int:
     """Return the memory that a process has in use now, in KiB."""
-    return _status(pid, "VmRSS")
+    return memory_of(pid).now_bytes // 1024
 
 
 def peak_kib(pid: int) -> int:
-    """Return the most memory that a process ever had in use, in KiB."""
-    return _status(pid, "VmHWM")
-
-
-def _status(pid: int, name: str) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
-    raise AssertionError(f"process {pid} has no {name}")
+    """Return the most memory that a process had in use since `forget_peak`, in KiB."""
+    return memory_of(pid).peak_bytes // 1024

@@ -18,6 +18,7 @@ import pytest
 from rig import raw, road
 from rig.certificates import self_signed
 from rig.gateway import Gateway, run_gateway
+from rig.memory import forget_peak
 from rig.scripted import Pause, ScriptedUpstream, Step, answer, scripted_upstream, stream
 
 NUMBER = itertools.count()
@@ -361,6 +362,70 @@ def test_our_credential_is_never_quoted_to_a_client(gateway: Gateway, upstream: 
         assert road.CREDENTIAL.encode() not in found.body
         assert b"Incorrect API key provided" in found.body
         assert road.record(gateway, name)["outcome"] == "upstream_error"
+
+
+@pytest.mark.parametrize("name", ["chat-stream", "messages-stream", "responses-stream"])
+def test_a_cut_stream_ends_as_its_dialect_demands(gateway: Gateway, upstream: ScriptedUpstream, name: str) -> None:
+    """The events that came, then the dialect's error and no sign of a complete answer."""
+    spoken = RECORDED[name]
+    cut = spoken.wire.index(b"Hel") + len(b"Hel")
+    upstream.play(spoken.wire[: spoken.wire.index(b"\n\n", cut) + 2], Step.RESET)
+    found, request_id = ask(gateway, spoken)
+    *came, last = found.body.removesuffix(b"data: [DONE]\n\n").removesuffix(b"\n\n").split(b"\n\n")
+    assert found.complete
+    assert b"Hel" in b"".join(came)
+    lines = last.decode().split("\n")
+    error = json.loads(lines[-1].removeprefix("data: "))
+    if name == "chat-stream":
+        assert len(lines) == 1
+        assert found.body.endswith(b"data: [DONE]\n\n")
+        assert sorted(error["error"]) == ["code", "message", "param", "type"]
+        assert (error["error"]["code"], error["error"]["type"]) == ("upstream_cut", "server_error")
+    else:
+        assert lines[0] == "event: error"
+        assert error["type"] == "error"
+    if name == "messages-stream":
+        assert error["error"]["type"] == "api_error"
+        assert error["request_id"] == request_id
+        assert b"message_stop" not in found.body
+    if name == "responses-stream":
+        assert error["error"]["code"] == "upstream_cut"
+        assert b"response.completed" not in found.body
+
+
+# Answers without end or measure
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_bomb_of_an_answer_is_not_unfolded(gateway: Gateway, upstream: ScriptedUpstream, framing: str) -> None:
+    """A few hundred KB that stand for hundreds of MB end the answer, not the worker."""
+    packed = gzip.compress(b'{"choices":[' + b" " * (64 << 20), compresslevel=1)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n"
+    length = b"content-length: %d\r\n\r\n" % len(packed) + packed
+    upstream.play(head + (length if framing == "length" else b"transfer-encoding: chunked\r\n\r\n" + chunk(packed)))
+    (worker,) = gateway.worker_pids()
+    forget_peak(worker)
+    before = road.peak_kib(worker)
+    name = f"failing-{next(NUMBER)}"
+    headers = [("x-request-id", name), ("connection", "close")]
+    (found,) = raw.talk(gateway.port, raw.request(body=road.chat(), key=road.KEY, headers=headers)).answers
+    assert found.status == 502 or not found.complete
+    assert road.peak_kib(worker) - before < 64 * 1024
+    assert road.record(gateway, name)["error_code"] == "upstream_garbage"
+
+
+@pytest.mark.parametrize(
+    "fields", [b"content-type: text/html\r\n", b"content-type: application/json\r\ncontent-encoding: gzip\r\n"]
+)
+def test_an_endless_answer_that_cannot_be_used_is_ended(
+    gateway: Gateway, upstream: ScriptedUpstream, fields: bytes
+) -> None:
+    """Once it is clear that no client can read it, nobody waits for the rest of it."""
+    upstream.hang_up()
+    head = b"HTTP/1.1 200 OK\r\n" + fields + b"transfer-encoding: chunked\r\n\r\n"
+    upstream.play(head + chunk(b"<html>"), Step.HANG)
+    check_refusal(gateway, ask(gateway), 502, "upstream_garbage")
+    upstream.wait_for(open_sockets=0)
 
 
 # Kept-open connections
