@@ -131,3 +131,10 @@ def test_no_bytes_bring_the_reader_down(data: bytes) -> None:
     except ConfigInvalid as invalid:
         found = [*invalid.problems, invalid.problems[0]]
     assert all(problem.file == "f.yaml" and problem.message for problem in found)
+
+
+def test_a_character_in_two_escapes_is_one_character() -> None:
+    """JSON is YAML, and JSON writes what lies beyond U+FFFF as a pair."""
+    assert parse(rb'a: "\ud83d\ude00"', "f.yaml").tree == {"a": "\U0001f600"}
+    with pytest.raises(ConfigInvalid, match=r"f.yaml:1:4: .*surrogate"):
+        parse(rb'a: "\ud83d"', "f.yaml")

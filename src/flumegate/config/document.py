@@ -169,6 +169,7 @@ class _Builder:
         if tag is not None and tag not in _CORE_TAGS:
             raise _refusal(mark, f"the tag {tag} is not accepted; write the plain value")
         if isinstance(event, ScalarEvent):
+            event.value = _joined(event.value, mark)
             plain = event.implicit[0] and tag is None
             typed = plain or (tag is not None and tag != "tag:yaml.org,2002:str")
             value = _scalar(event.value) if typed else event.value
@@ -260,6 +261,20 @@ class _Planter:
         for place, mark in apart.values.items():
             self._document.values.setdefault(place, mark)
         return value if isinstance(value, dict) else {}
+
+
+def _joined(text: str, mark: Mark) -> str:
+    """Return a scalar whose characters beyond U+FFFF may be written as JSON writes them, in two escapes.
+
+    Raises:
+        ConfigInvalid: half of such a pair, which is no character.
+    """
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise _refusal(mark, "this text holds half of a surrogate pair; write the character itself") from None
 
 
 def _scalar(text: str) -> object:

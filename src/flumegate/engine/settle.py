@@ -42,12 +42,13 @@ class Settlement:
         """Record an exchange and hand its last bytes over; a second call for the same exchange does nothing."""
         if exchange.settled:
             return
-        exchange.settled = True
         record = self._record(exchange)
+        framed = frame(_encode(record))
+        exchange.settled = True
         self._tally.count(record)
         if not self._frames:
             self._loop.call_soon(self._flush)
-        self._frames.append(frame(_encode(record)))
+        self._frames.append(framed)
         self._handovers.append((exchange.reply, last, cut))
         if exchange.response_body is not None:
             self._keep_content(exchange, exchange.response_body)

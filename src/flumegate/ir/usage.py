@@ -23,6 +23,14 @@ class Usage(msgspec.Struct, gc=False):
 
     def __post_init__(self) -> None:
         """Take a number that can be no count (negative, or beyond `MAX_COUNT`) for not reported."""
+        if (
+            0 <= (self.input_tokens or 0) <= MAX_COUNT
+            and 0 <= (self.output_tokens or 0) <= MAX_COUNT
+            and 0 <= (self.cached_tokens or 0) <= MAX_COUNT
+            and 0 <= (self.cache_write_tokens or 0) <= MAX_COUNT
+            and 0 <= (self.reasoning_tokens or 0) <= MAX_COUNT
+        ):
+            return  # spelled out: this stands on the hot path
         for name in self.__struct_fields__:
             count = getattr(self, name)
             if count is not None and not 0 <= count <= MAX_COUNT:
