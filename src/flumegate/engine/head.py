@@ -12,6 +12,7 @@ from flumegate.wire.headers import answer_verdicts, named_by_connection
 _VERDICTS = answer_verdicts()
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 _BODILESS = frozenset((204, 304))
+_USUAL_CONNECTION = (b"keep-alive", b"Keep-Alive", b"close")
 _NO_BUFFERING = b"x-accel-buffering: no"
 
 
@@ -47,7 +48,7 @@ class AnswerHead:
                 lower = name.lower()
                 if lower == b"content-length":
                     self.length = value
-                elif lower == b"connection":
+                elif lower == b"connection" and value not in _USUAL_CONNECTION:
                     hops |= named_by_connection(value)
                 continue
             if verdict == b"content-type: ":
