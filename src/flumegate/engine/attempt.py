@@ -10,7 +10,7 @@ import math
 from time import monotonic
 
 from flumegate.engine.request import write_head
-from flumegate.errors import GatewayError
+from flumegate.errors import UPSTREAM_CONNECT, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.records.request import Attempt
 from flumegate.routing.plan import Plan
@@ -34,10 +34,11 @@ async def attempt(exchange: Exchange, plan: Plan, upstream: Upstream) -> tuple[C
     deadline = math.inf if timeouts.total is None else exchange.started + timeouts.total
     noted = Attempt(plan.target_name, _offset_us(monotonic(), exchange))
     exchange.attempts += (noted,)
+    again = False
     try:
         while True:
-            connection = pool.take() or await pool.acquire(
-                plan.provider.name, min(timeouts.connect, deadline - monotonic())
+            connection = (None if again else pool.take()) or await pool.acquire(
+                plan.provider.name, min(timeouts.connect, deadline - monotonic()), new=again
             )
             call = Call(
                 loop.create_future(),
@@ -50,12 +51,14 @@ async def attempt(exchange: Exchange, plan: Plan, upstream: Upstream) -> tuple[C
             _send(exchange, plan, connection, call, now)
             try:
                 await call.head
-            except GatewayError:
-                if call.nothing_received and call.reused and exchange.upload is None:
-                    continue
-                raise
+            except GatewayError as error:
+                again = error.kind is UPSTREAM_CONNECT and call.reused and exchange.upload is None
+                if not again:
+                    raise
+                continue
             except asyncio.CancelledError:
-                connection.close()
+                if not call.ended:  # else the connection has been given back, and may serve another exchange by now
+                    connection.close()
                 raise
             exchange.first_byte = monotonic()
             noted.first_byte_us = _offset_us(exchange.first_byte, exchange)

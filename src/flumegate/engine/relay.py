@@ -257,6 +257,8 @@ class Relay:
             except coding.CodingError as error:
                 self.fail(errors.garbage(self._plan.provider.name, str(error)))
                 return
+            if not self._exchange.head_sent and self._held_error is None:
+                self._pass(b"")  # it unfolded to nothing, and the head is still owed
         if self._held_error is not None:
             body = _without_credential(b"".join(self._held_error), self._plan)
             head, self._chunked = self._head.write(self._exchange, self._plan, self._extra, len(body))

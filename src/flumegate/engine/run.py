@@ -66,8 +66,8 @@ class Engine:
             if call.ended and call.error is None and not head.sse:
                 self.settlement.settle(exchange, whole(exchange, plan, call, head, extra))
                 return
-            relay = Relay(self._loop, exchange, plan, head, withhold=withhold, extra=extra)
             try:
+                relay = Relay(self._loop, exchange, plan, head, withhold=withhold, extra=extra)
                 await relay.start(call, connection)
             finally:
                 if not call.ended:

@@ -30,6 +30,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_chunked_upload",
+        "_clogged",
         "_dirty",
         "_head_bytes",
         "_headers",
@@ -62,6 +63,8 @@ class Connection(asyncio.Protocol):
         """Fields of the head that is being read; None behind it."""
         self._head_bytes = 0
         self._interim = False
+        self._clogged = False
+        """Much of a request is still on its way out: an answer to it came early."""
         self._paused = False
         self._dirty = False
         self._chunked_upload = False
@@ -91,7 +94,13 @@ class Connection(asyncio.Protocol):
         pieces = call.pieces
         if pieces:
             call.pieces = []
+            self._head_bytes = 0
             sink.push(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        elif not call.ended:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._fail(errors.garbage(call.provider, "its trailers are too large"))
+                return
         if call.ended:
             self._release(call)
             sink.end()
@@ -134,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._fail(errors.closed_unanswered(provider) if call.nothing_received else errors.cut(provider))
 
     def pause_writing(self) -> None:
+        self._clogged = True
         call = self.call
         if call is not None and call.upload_source is not None:
             call.upload_source.pause()
@@ -141,6 +151,7 @@ class Connection(asyncio.Protocol):
                 self.due = min(monotonic() + call.timeouts.idle, call.deadline)
 
     def resume_writing(self) -> None:
+        self._clogged = False
         call = self.call
         if call is not None and call.upload_source is not None:
             call.upload_source.resume()
@@ -199,6 +210,7 @@ class Connection(asyncio.Protocol):
         call.reused = self.uses > 0
         self.uses += 1
         self._head_bytes = 0
+        self.heard = False
         timeouts = call.timeouts
         if call.body_sent and timeouts.first_byte is not None:
             self.due = min(now + timeouts.first_byte, call.deadline)
@@ -275,7 +287,7 @@ class Connection(asyncio.Protocol):
     def _release(self, call: Call) -> None:
         self.call = None
         self.due = math.inf
-        if self._dirty or not call.body_sent or self.closed:
+        if self._dirty or not call.body_sent or self._clogged or self.closed:
             self.close()
             return
         self.resume()

@@ -39,6 +39,13 @@ def connect_failed(provider: str, error: OSError) -> GatewayError:
     )
 
 
+def name_invalid(provider: str) -> GatewayError:
+    """Return the error for a host name that no resolver can be asked for."""
+    return GatewayError(
+        UPSTREAM_CONNECT, "upstream_dns_failed", f"The host name of {provider!r} is not a valid one; see its base_url."
+    )
+
+
 def connect_timeout(provider: str) -> GatewayError:
     """Return the error for a connection that was not made in time."""
     return GatewayError(

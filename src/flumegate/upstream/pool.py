@@ -7,11 +7,10 @@ place gives it back exactly once: on connect failure, on cancellation, and when 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from time import monotonic
 from typing import NamedTuple
 
-from flumegate.errors import GatewayError
 from flumegate.snapshot import Provider, Tls
 from flumegate.upstream import errors
 from flumegate.upstream.connection import Connection
@@ -47,7 +46,8 @@ class Pool:
         self._places = 0
         """Connections open or being opened."""
         self._open: set[Connection] = set()
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._retired = False
 
     @property
     def places(self) -> int:
@@ -67,59 +67,65 @@ class Pool:
                 return connection
         return None
 
-    async def acquire(self, provider: str, connect_seconds: float) -> Connection:
-        """Return a connection, new if need be; `provider` is the name that error messages use.
+    async def acquire(self, provider: str, connect_seconds: float, *, new: bool = False) -> Connection:
+        """Return a connection, new if need be or if `new`; `provider` is the name that error messages use.
 
         Raises:
             GatewayError: it could not be made in time, or none became free in time.
         """
         until = monotonic() + connect_seconds
+        waited = False
         while True:
-            connection = self.take()
+            if new and self._idle and self._places >= self.max_connections:
+                self._idle.pop(0).close()
+            connection = None if new else self.take()
             if connection is not None:
                 return connection
             if self._places < self.max_connections:
                 return await self._connect(provider, until - monotonic())
-            await self._wait(provider, until - monotonic())
+            await self._wait(provider, until - monotonic(), first=waited)
+            waited = True
 
     async def _connect(self, provider: str, seconds: float) -> Connection:
         self._places += 1
+        made = False
         try:
             async with asyncio.timeout(max(seconds, 0.001)):
                 connection = await dial(self.loop, self.origin, provider, lambda: Connection(self))
+            if connection.closed or connection.transport.is_closing():
+                raise errors.closed_unanswered(provider)
+            self._open.add(connection)
+            made = True
         except TimeoutError:
-            self._vacate()
             raise errors.connect_timeout(provider) from None
         except OSError as error:
-            self._vacate()
             raise errors.connect_failed(provider, error) from None
-        except (asyncio.CancelledError, GatewayError):
-            self._vacate()
-            raise
-        if connection.closed:
-            self._vacate()
-            raise errors.closed_unanswered(provider)
-        self._open.add(connection)
+        except UnicodeError:
+            raise errors.name_invalid(provider) from None
+        finally:
+            if not made:
+                self._vacate()
         return connection
 
-    async def _wait(self, provider: str, seconds: float) -> None:
+    async def _wait(self, provider: str, seconds: float, *, first: bool) -> None:
+        """Wait for a sign that a place may be free; `first`: it was one's turn already, and another was faster."""
         waiter = self.loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters[waiter] = None
+        if first:
+            self._waiters.move_to_end(waiter, last=False)
         try:
             async with asyncio.timeout(max(seconds, 0.001)):
                 await waiter
-        except TimeoutError:
-            if waiter.done() and not waiter.cancelled():
-                self._wake()
-            raise errors.pool_exhausted(provider) from None
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
+        except (TimeoutError, asyncio.CancelledError) as left:
+            if self._waiters.pop(waiter, self) is self:
                 self._wake()  # the place was offered to one who no longer wants it: pass it on
+            if isinstance(left, TimeoutError):
+                raise errors.pool_exhausted(provider) from None
             raise
 
     def _wake(self) -> None:
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():
                 waiter.set_result(None)
                 return
@@ -130,6 +136,9 @@ class Pool:
 
     def give_back(self, connection: Connection) -> None:
         """Take a clean connection back."""
+        if self._retired and not self._waiters:
+            connection.close()
+            return
         connection.idle_since = monotonic()
         self._idle.append(connection)
         if self._waiters:
@@ -149,9 +158,9 @@ class Pool:
         while self._idle and (self._idle[0].closed or self._idle[0].idle_since < old):
             self._idle.pop(0).close()
 
-    def close_idle(self) -> None:
+    def retire(self) -> None:
         """Close what no call uses; connections in use close after their call."""
-        self.max_connections = 0
+        self._retired = True
         while self._idle:
             self._idle.pop().close()
 
@@ -168,6 +177,8 @@ class Upstream:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._pools: dict[Origin, Pool] = {}
+        self._retired: list[Pool] = []
+        """Of origins that no Snapshot names any more: calls are under way there, and their times hold."""
         self._by_provider: dict[str, tuple[Provider, Pool]] = {}
 
     def pool(self, provider: Provider) -> Pool:
@@ -184,10 +195,12 @@ class Upstream:
         return pool
 
     def keep_only(self, providers: dict[str, Provider]) -> None:
-        """Close the idle connections of origins that a new Snapshot no longer names."""
+        """Retire the pools of origins that a new Snapshot no longer names."""
         wanted = {Origin.of(provider) for provider in providers.values()}
         for origin in [origin for origin in self._pools if origin not in wanted]:
-            self._pools.pop(origin).close_idle()
+            pool = self._pools.pop(origin)
+            pool.retire()
+            self._retired.append(pool)
         self._by_provider.clear()
 
     def sweep(self) -> None:
@@ -195,12 +208,16 @@ class Upstream:
         now = monotonic()
         for pool in self._pools.values():
             pool.sweep(now)
+        if self._retired:
+            for pool in self._retired:
+                pool.sweep(now)
+            self._retired = [pool for pool in self._retired if pool.places]
 
     def open_connections(self) -> int:
         """Return how many connections are open or being opened."""
-        return sum(pool.places for pool in self._pools.values())
+        return sum(pool.places for pool in (*self._pools.values(), *self._retired))
 
     def close(self) -> None:
         """Close everything."""
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._retired):
             pool.close()
