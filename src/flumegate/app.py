@@ -76,6 +76,7 @@ class WorkerApp:
         counters.totals["records_dropped"] = self._spool.dropped
         counters.totals["contents_dropped"] = self._spool.dropped_content
         counters.gauges["connections_open"] = len(self._server.connections)
+        counters.gauges["requests_active"] = sum(not connection.idle for connection in self._server.connections)
         counters.gauges["upstream_connections_open"] = self._upstream.open_connections()
         counters.gauges["spool_bytes"] = self._spool.bytes
         return counters
