@@ -113,6 +113,9 @@ class ClientConnection(asyncio.Protocol):
             self._server.engine.abandon(exchange)
         if self._task is not None:
             self._task.cancel()
+            if self._exchange is not None:
+                # A task that is cancelled before its first step never runs: then this is what records its exchange.
+                self._server.loop.call_soon(self._server.engine.abandon, self._exchange)
 
     def pause_writing(self) -> None:
         self._write_due = self._server.now() + STALL_SECONDS
@@ -132,7 +135,7 @@ class ClientConnection(asyncio.Protocol):
             self._start(turn)
             return
         self._waiting.append(turn)
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING or len(turn.exchange.body) > WRITE_BUFFER_BYTES:
             self.hold()
 
     def last_turn(self, turn: Turn) -> None:
@@ -145,7 +148,7 @@ class ClientConnection(asyncio.Protocol):
         server = self._server
         self._exchange = exchange
         self.keep_alive = turn.keep_alive and not server.draining
-        self.http11 = self._reader.http11
+        self.http11 = turn.http11
         if turn.error is not None:
             server.engine.refuse(exchange, turn.error)
         elif turn.route is not None and turn.route.kind in PROBES:
@@ -157,7 +160,9 @@ class ClientConnection(asyncio.Protocol):
 
     def refuse_upgrade(self) -> None:
         """Serve the request that asks for an upgrade as plain HTTP; nothing can follow it on this connection."""
-        if self._waiting:
+        if self._exchange is None:
+            self._transport.close()  # it has its answer already
+        elif self._waiting:
             self._waiting[-1] = self._waiting[-1]._replace(keep_alive=False)
         else:
             self.keep_alive = False
@@ -179,13 +184,13 @@ class ClientConnection(asyncio.Protocol):
             return
         if data:
             self._transport.write(data)
+        if self.held and len(self._waiting) < MAX_WAITING // 2:
+            self.release()
         reader, server = self._reader, self._server
         if reader.abandon_upload(answered):
             self.lingering = True
             self._close_gently()
         elif self._waiting and not server.draining and self.keep_alive:
-            if self.held and len(self._waiting) < MAX_WAITING // 2:
-                self.release()
             self._start(self._waiting.popleft())
         elif not self.keep_alive or server.draining or self.lingering:
             self._close_gently()

@@ -99,6 +99,7 @@ class RequestReader:
         """Take the bytes of one read."""
         self._read_bytes = len(data)
         self._ended_now = False
+        body_bytes = self._body_bytes
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -113,6 +114,17 @@ class RequestReader:
                     data
                 )  # a head that began behind another request's end counts from the next read
             if self._head_bytes > self._server.door.max_header_bytes:
+                self.turn_away(heads.too_large(self._server.door))
+        elif self.reading is not None:
+            self._bound_framing(len(data) if self._body_bytes == body_bytes else 0)
+
+    def _bound_framing(self, size: int) -> None:
+        """Bound what comes of a body without being body, its trailers: they count for no limit of bodies."""
+        self._head_bytes = self._head_bytes + size if size else 0
+        if self._head_bytes > self._server.door.max_header_bytes:
+            if self._upload is not None and self._undecided is None:
+                self._connection.kill()
+            else:
                 self.turn_away(heads.too_large(self._server.door))
 
     # llhttp
@@ -222,7 +234,7 @@ class RequestReader:
             return
         if streamed:
             self._upload = exchange.upload = Upload(self._connection, length)
-            turn = Turn(exchange, route, self._parser.should_keep_alive())
+            turn = Turn(exchange, route, self._parser.should_keep_alive(), self.http11)
             if not _may_name_model(exchange):
                 self._connection.enqueue(turn)
                 return
@@ -248,6 +260,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         self._ended_now = True
+        self.expects = False
         exchange, self.reading = self.reading, None
         if exchange is None:
             return
@@ -260,7 +273,7 @@ class RequestReader:
             return
         body = self._body
         exchange.body = body[0] if len(body) == 1 else b"".join(body)
-        self._connection.enqueue(Turn(exchange, self._route, self._parser.should_keep_alive()))
+        self._connection.enqueue(Turn(exchange, self._route, self._parser.should_keep_alive(), self.http11))
 
     def _decide(self, turn: Turn) -> None:
         self._undecided = None
@@ -283,7 +296,8 @@ class RequestReader:
         self._upload = self._undecided = None
         self._body = []
         error.close = True
-        self._connection.last_turn(Turn(exchange, None, keep_alive=False, error=error))
+        self.due = math.inf  # no time runs for it any more, and answers before it may take theirs
+        self._connection.last_turn(Turn(exchange, None, keep_alive=False, http11=self.http11, error=error))
 
     def _refuse_framing(self, detail: str) -> None:
         if self._upload is not None and self._undecided is None:

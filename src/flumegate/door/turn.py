@@ -15,4 +15,6 @@ class Turn(NamedTuple):
     exchange: Exchange
     route: Route | None
     keep_alive: bool
+    http11: bool
+    """Spoken by this request; the reader may be at another by the time it is answered."""
     error: GatewayError | None = None

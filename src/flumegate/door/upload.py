@@ -70,7 +70,8 @@ class Upload:
     def attach(self, sink: Sink) -> Source:
         """Hand over what has arrived and go on piece by piece; return who is to be paused when the sink is full."""
         self._sink = sink
-        self._gate.invite()
+        if not self.ended:  # else whoever waits for an invitation is the request behind this one
+            self._gate.invite()
         self._gate.release()
         pieces, self._pieces = self._pieces, []
         for piece in pieces:

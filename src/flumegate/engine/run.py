@@ -112,6 +112,8 @@ class Engine:
 
     def abandon(self, exchange: Exchange) -> None:
         """Record that the client left; what its answer had cost so far is kept."""
+        if exchange.settled:
+            return
         exchange.client_abort = True
         exchange.outcome, exchange.error_code = "cancelled", "client_closed"
         if not exchange.head_sent:
