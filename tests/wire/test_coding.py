@@ -174,3 +174,30 @@ def test_no_data_at_all_is_an_empty_body() -> None:
 def test_bytes_behind_a_zlib_body_are_passed_over() -> None:
     """Only gzip and zstd have members; behind the end of others nothing is read."""
     assert decode_whole(b"deflate", zlib.compress(b"text") + b"noise", LIMIT) == b"text"
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_a_body_of_a_million_empty_parts_is_refused(name: str) -> None:
+    """Twenty bytes that unfold to nothing must not cost more the more of them there are."""
+    part = gzip.compress(b"") if name == "gzip" else zstandard.compress(b"")
+    with pytest.raises(CodingError, match="10000 parts"):
+        decode_whole(name.encode(), part * 1_000_000, 1 << 25)
+
+
+def test_a_body_of_some_parts_is_joined() -> None:
+    """RFC 1952 §2.2: a gzip file is a series of members; where they are split does not matter."""
+    whole = b"".join(gzip.compress(b"%d," % number) for number in range(9_000))
+    decoder = Decoder(b"gzip")
+    pieces = [piece for cut in cuts.at(whole, [7, 65_536, 65_537, 150_000]) for piece in decoder.feed(cut)]
+    decoder.finish()
+    assert b"".join(pieces) == b"".join(b"%d," % number for number in range(9_000))
+
+
+def test_codings_cannot_be_piled_up() -> None:
+    """Each may cost as much as the largest body does."""
+    data = b"{}"
+    for _ in range(4):
+        data = gzip.compress(data)
+    assert decode_whole(b"gzip,gzip, identity,gzip", gzip.decompress(data), 100) == b"{}"
+    with pytest.raises(CodingError, match="more than 3 codings"):
+        decode_whole(b"gzip,gzip,gzip,gzip", data, 100)

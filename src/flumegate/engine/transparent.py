@@ -16,7 +16,8 @@ from flumegate.routing.plan import Plan, Planner
 from flumegate.snapshot import Snapshot
 from flumegate.wire import splice
 
-_FORM_MODEL = re.compile(rb'name="?model"?\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,200})\r\n')
+# Possessive and with few further fields: a form full of such lines is read in one go. `filename="model"` is no name.
+_FORM_MODEL = re.compile(rb'(?<=[; \t])name="?model"?\r\n(?:[^\r\n]++\r\n){0,8}+\r\n([^\r\n]{1,200})\r\n')
 
 
 def plan_transparent(exchange: Exchange, planner: Planner) -> Plan:

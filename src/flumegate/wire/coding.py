@@ -13,6 +13,12 @@ from typing import Protocol
 STEP_BYTES = 1 << 20
 MAX_RATIO = 200
 """Text rarely shrinks more than 20-fold; past this ratio (and past `free_bytes`) it is a bomb."""
+MAX_MEMBERS = 10_000
+"""Parts (gzip members, zstd frames) of one body. An empty one takes twenty bytes and as long as kilobytes of text."""
+MAX_CODINGS = 3
+"""Codings on top of one another: each may unfold to the whole limit once more."""
+_SLICE_BYTES = 65_536
+"""zlib copies what lies behind a member, so it is shown no more than this at a time."""
 
 
 class CodingError(Exception):
@@ -27,6 +33,12 @@ class UnknownCodingError(Exception):
     """No decoder for this content coding."""
 
 
+def _next_member(count: int) -> int:
+    if count >= MAX_MEMBERS:
+        raise CodingError(f"the compressed data has more than {MAX_MEMBERS} parts")
+    return count + 1
+
+
 class _Engine(Protocol):
     def steps(self, data: bytes) -> Iterator[bytes]: ...
     def finished(self) -> bool: ...
@@ -37,6 +49,7 @@ class _Zlib:
         self._inflate = zlib.decompressobj(window_bits)
         self._window_bits = window_bits
         self._begun = False
+        self._members = 1
 
     def steps(self, data: bytes) -> Iterator[bytes]:
         if not self._begun and data:
@@ -45,17 +58,23 @@ class _Zlib:
             if self._window_bits == zlib.MAX_WBITS and data[0] & 0x0F != 8:
                 self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            full = False
-            while data or full:
-                piece = self._inflate.decompress(data, STEP_BYTES)
-                yield piece
-                data = self._inflate.unconsumed_tail
-                full = len(piece) == STEP_BYTES  # zlib may hold more, even when it has taken all of the input
-                if self._inflate.eof and self._inflate.unused_data and self._window_bits > zlib.MAX_WBITS:
-                    data = self._inflate.unused_data  # gzip may have several members
-                    self._inflate = zlib.decompressobj(self._window_bits)
+            for start in range(0, len(data), _SLICE_BYTES):
+                yield from self._inflate_slice(data[start : start + _SLICE_BYTES])
         except zlib.error as error:
             raise CodingError(f"damaged compressed data ({error})") from None
+
+    def _inflate_slice(self, data: bytes) -> Iterator[bytes]:
+        full = False
+        while data or full:
+            if self._inflate.eof:
+                if self._window_bits <= zlib.MAX_WBITS:
+                    return  # deflate has one end, and what lies behind it says nothing
+                self._members = _next_member(self._members)
+                self._inflate = zlib.decompressobj(self._window_bits)
+            piece = self._inflate.decompress(data, STEP_BYTES)
+            yield piece
+            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            full = len(piece) == STEP_BYTES and not self._inflate.eof  # zlib may hold more than it has input left
 
     def finished(self) -> bool:
         return self._inflate.eof
@@ -91,6 +110,7 @@ class _Zstd:
         self._error = zstandard.ZstdError
         self._frames = zstandard.ZstdDecompressor(max_window_size=8 << 20)
         self._decoder = self._frames.decompressobj()
+        self._members = 1
 
     def steps(self, data: bytes) -> Iterator[bytes]:
         try:
@@ -98,6 +118,7 @@ class _Zstd:
                 piece = data[start : start + _ZSTD_SLICE_BYTES]
                 while piece:
                     if self._decoder.eof:
+                        self._members = _next_member(self._members)
                         self._decoder = self._frames.decompressobj()  # zstd may have several frames (RFC 8878 §3)
                     yield self._decoder.decompress(piece)
                     piece = self._decoder.unused_data
@@ -169,11 +190,12 @@ def decode_whole(coding: bytes, data: bytes, max_bytes: int) -> bytes:
 
     Raises:
         UnknownCodingError: a coding that we have no decoder for.
-        CodingError: damaged or incomplete data, or more than `max_bytes` once decoded.
+        CodingError: damaged or incomplete data, more than `max_bytes` once decoded, or too many codings.
     """
-    for name in reversed(coding.split(b",")):
-        if name.strip().lower() in (b"identity", b""):
-            continue
+    names = [name for name in coding.split(b",") if name.strip().lower() not in (b"identity", b"")]
+    if len(names) > MAX_CODINGS:
+        raise CodingError(f"more than {MAX_CODINGS} codings on top of one another")
+    for name in reversed(names):
         decoder = Decoder(name, free_bytes=max_bytes, max_bytes=max_bytes)
         data = b"".join(decoder.feed(data))
         decoder.finish()
