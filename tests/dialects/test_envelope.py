@@ -11,7 +11,7 @@ from flumegate.errors import INVALID_REQUEST, GatewayError
 from rig import cuts
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -112,3 +112,9 @@ def test_two_models_are_refused_even_where_none_is_required() -> None:
 def test_a_large_nested_body_is_read() -> None:
     """Depth alone is no reason: what an upstream can read, passes."""
     assert envelope.read(b'{"x":%b%b,"model":"m"}' % (b"[" * 500, b"]" * 500)).model == "m"
+
+
+def test_the_name_of_a_model_has_an_end() -> None:
+    """A megabyte of name is kept in no record, no header and no memory."""
+    assert envelope.read(b'{"model":"%b"}' % (b"m" * 512)).model == "m" * 512
+    assert refusal(b'{"model":"%b"}' % (b"m" * 513)).code == "invalid_model"

@@ -67,6 +67,13 @@ def test_ambiguous_is_a_key_that_stands_twice(document: str) -> None:
     assert splice.is_ambiguous(document.encode(), KEY) == (len(models_of(document)) > 1)
 
 
+def test_a_large_document_is_not_walked_to_tell_that_its_model_is_unambiguous() -> None:
+    """Sixteen million numbers take as long as it takes to decode them; the key may be escaped, and stand below, too."""
+    numbers = b"1," * 16_000_000
+    assert not splice.is_ambiguous(b'{"a":[%b1],"mod\\u0065l":{"model":1}}' % numbers, KEY)
+    assert splice.is_ambiguous(b'{"a":[%b1],"mod\\u0065l":2,"model":1}' % numbers, KEY)
+
+
 @cuts.law
 @given(DOCUMENTS)
 def test_every_value_of_the_key_is_found(document: str) -> None:

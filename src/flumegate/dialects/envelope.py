@@ -12,6 +12,8 @@ from flumegate.errors import INVALID_REQUEST, GatewayError
 from flumegate.wire import splice
 
 MODEL_KEY = b'"model"'
+MAX_MODEL_LENGTH = 512
+"""Characters. The name goes into records, headers and memory."""
 STREAM_OPTIONS_KEY = b'"stream_options"'
 
 
@@ -50,6 +52,13 @@ def read(body: bytes, *, model_required: bool = True) -> Envelope:
         envelope = _read_loosely(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _not_json(body, error) from None
+    if len(envelope.model) > MAX_MODEL_LENGTH:
+        raise GatewayError(
+            INVALID_REQUEST,
+            "invalid_model",
+            f"The name in 'model' has more than {MAX_MODEL_LENGTH} characters; no provider has such a model.",
+            param="model",
+        )
     if splice.is_ambiguous(body, MODEL_KEY):
         raise GatewayError(
             INVALID_REQUEST, "duplicate_model", "The body names 'model' more than once; name it once.", param="model"

@@ -132,7 +132,9 @@ class Planner:
             requested=model,
             default_headers=endpoint.default_headers,
         )
-        if not upstream and len(self._plans) < _REMEMBERED:
+        if not upstream:
+            if len(self._plans) >= _REMEMBERED:
+                self._plans.clear()  # names that nobody asks for again must not keep out those that everybody does
             self._plans[(endpoint.name, model)] = plan
         return plan
 

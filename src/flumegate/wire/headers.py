@@ -7,6 +7,7 @@ look-up in a dict that cannot grow without bound.
 
 from __future__ import annotations
 
+import functools
 import re
 
 from flumegate.errors import INVALID_REQUEST, GatewayError
@@ -67,6 +68,7 @@ _ANSWER_STOP_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-", b"x-flumegate
 _ANSWER_RENAMES = {b"x-request-id": b"x-upstream-request-id", b"request-id": b"x-upstream-request-id"}
 
 _REMEMBERED = 1024
+_REMEMBERED_BYTES = 64
 
 
 class Verdicts(dict[bytes, bytes]):
@@ -84,11 +86,14 @@ class Verdicts(dict[bytes, bytes]):
             verdict = b""
         else:
             verdict = self._renames.get(lower, lower) + b": "
-        if len(self) < _REMEMBERED:
+        if len(name) <= _REMEMBERED_BYTES:
+            if len(self) >= _REMEMBERED:
+                self.clear()  # names that one client invents must not keep out those that all clients send
             self[name] = verdict
         return verdict
 
 
+@functools.lru_cache(maxsize=256)  # one for all plans: each would otherwise remember whatever names clients invent
 def request_verdicts(replaced: frozenset[bytes] = frozenset()) -> Verdicts:
     """Return the verdicts for requests to one provider; `replaced` are the fields that the provider sets itself."""
     return Verdicts(_REQUEST_STOPS | replaced, _REQUEST_STOP_PREFIXES, {})
