@@ -141,6 +141,7 @@ class Exchange:
     """The answer's pieces where content is recorded, else None."""
     client_abort: bool = False
     settled: bool = False
+    ended: float = 0.0
 
     def __init__(self, reply: Reply, method: bytes, path: bytes, query: bytes) -> None:
         self.reply = reply

@@ -23,6 +23,7 @@ PROVEN_ELSEWHERE = {
     "app.py": "tests/road",
     "engine/attempt.py": "tests/road",
     "engine/local.py": "tests/road",
+    "engine/record.py": "tests/road",
     "engine/relay.py": "tests/road",
     "engine/run.py": "tests/road",
     "engine/settle.py": "tests/road",

@@ -1,0 +1,72 @@
+"""What is kept of an exchange: the Record, made when it has ended."""
+
+from __future__ import annotations
+
+from flumegate.exchange import Exchange
+from flumegate.records.request import Record
+
+
+def record_of(exchange: Exchange) -> Record:
+    """Return the Record of an exchange that has ended."""
+    now = exchange.ended
+    started = exchange.started
+    if exchange.attempts and exchange.attempts[-1].ended_us is None:
+        last_attempt = exchange.attempts[-1]
+        last_attempt.ended_us = int((now - started) * 1e6)
+        if exchange.outcome != "ok":
+            last_attempt.outcome = exchange.error_code or exchange.outcome
+    tap, plan = exchange.tap, exchange.plan
+    usage = tap.usage if tap is not None else None
+    source = ""
+    if usage is not None:
+        source = "partial" if exchange.usage_partial or exchange.client_abort else "upstream"
+    return Record(
+        exchange.record_id,
+        exchange.request_id.decode("latin-1"),
+        exchange.started_at,
+        exchange.method.decode("latin-1"),
+        exchange.path.decode("latin-1"),
+        exchange.kind,
+        exchange.family,
+        exchange.lane,
+        exchange.key_id,
+        exchange.project,
+        exchange.client,
+        plan.provider.name if plan is not None else "",
+        exchange.model_requested,
+        (plan.model if plan is not None else "") or (tap.model if tap is not None else ""),
+        exchange.stream,
+        exchange.status,
+        exchange.outcome,
+        exchange.error_code,
+        int((now - started) * 1e6),
+        int((now - exchange.sent) * 1e6) if exchange.sent is not None else None,
+        int((exchange.first_byte - started) * 1e6) if exchange.first_byte is not None else None,
+        int((exchange.first_token - started) * 1e6) if exchange.first_token is not None else None,
+        usage.input_tokens if usage is not None else None,
+        usage.output_tokens if usage is not None else None,
+        usage.cached_tokens if usage is not None else None,
+        usage.cache_write_tokens if usage is not None else None,
+        usage.reasoning_tokens if usage is not None else None,
+        source,
+        tap.finish_reason if tap is not None else "",
+        exchange.request_bytes,
+        exchange.response_bytes,
+        exchange.client_abort,
+        _text(exchange, b"x-flumegate-tags") if exchange.special else "",
+        _trace_id(exchange) if exchange.special else "",
+        exchange.attempts,
+    )
+
+
+def _text(exchange: Exchange, name: bytes) -> str:
+    value = exchange.picked.get(name)
+    return value[:256].decode("latin-1") if value is not None else ""
+
+
+def _trace_id(exchange: Exchange) -> str:
+    value = exchange.picked.get(b"traceparent")
+    if value is None:
+        return ""
+    parts = value.split(b"-")
+    return parts[1].decode("latin-1") if len(parts) >= 4 and len(parts[1]) == 32 else ""  # W3C Trace Context §3.2
