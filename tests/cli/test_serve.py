@@ -123,3 +123,43 @@ def test_sighup_off_a_terminal_is_a_reload_and_never_a_stop() -> None:
         os.kill(gateway.pid, signal.SIGHUP)
         gateway.output.wait_for("config_unchanged")
         assert gateway.process.poll() is None
+
+
+def test_a_reader_of_the_banner_that_leaves_takes_nothing_with_it(tmp_path: Path) -> None:
+    """`flumegate serve | head -1` serves on, the built-in mock included."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    (tmp_path / "flumegate.yaml").write_text(
+        "auth: {mode: open}\nserver: {listen: '127.0.0.1:0'}\nlog: {format: json}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "flumegate", "serve"],
+        cwd=tmp_path,
+        env=plain_environ(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writer)
+    gateway = Gateway(tmp_path.resolve(), process, data_dir=tmp_path / "data", config=tmp_path / "flumegate.yaml")
+    try:
+        assert process.stderr
+        gateway.output.collect(process.stderr)
+        gateway.output.wait_for('"serving"')
+        gateway.port = listening_port(gateway.worker_pids()[0])
+        body = {"model": "mock/x", "messages": [{"role": "user", "content": "x"}]}
+        assert gateway.request("POST", "/v1/chat/completions", body=body).status == 200
+        assert "Traceback" not in gateway.logs()
+        assert gateway.stop() == 0
+        assert "child_ended" not in gateway.logs()
+    finally:
+        gateway.end()
+
+
+def listening_port(pid: int) -> int:
+    """Return the port of the one listening socket that a process holds."""
+    inodes = {entry.name: os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes.values():
+            return int(fields[1].partition(":")[2], 16)
+    raise AssertionError(f"process {pid} listens nowhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -35,7 +36,7 @@ def test_signal_ends_it_at_once(number: signal.Signals) -> None:
 
 
 def test_inherited_socket() -> None:
-    """`--fd` serves on a socket that somebody else has bound."""
+    """`--fd` serves on a socket that somebody else has bound, and does not tell them where that is."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         number = listening.fileno()
@@ -43,14 +44,27 @@ def test_inherited_socket() -> None:
             [*COMMAND, "--fd", str(number), "--quiet"], stdout=subprocess.PIPE, pass_fds=(number,)
         ) as process:
             try:
-                assert process.stdout is not None
-                assert process.stdout.readline().decode() == f"mock listening on http://127.0.0.1:{port}\n"
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 connection.request("GET", "/health")
                 assert connection.getresponse().read() == b'{"status":"ok"}'
                 connection.close()
             finally:
                 process.terminate()
+            assert process.communicate(timeout=30)[0] == b""
+
+
+def test_a_reader_of_the_ready_line_that_leaves_does_not_end_it() -> None:
+    """`flumegate mock | head -1` serves on."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with subprocess.Popen([*COMMAND, "--listen", "127.0.0.1:0"], stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        assert process.stderr is not None
+        # Follows on the line that nobody could take.
+        assert b"/mock/ledger" in process.stderr.readline()
+        process.terminate()
+        assert process.communicate(timeout=30)[1] == b""
+    assert process.returncode == 0
 
 
 def test_remote_addresses_need_a_word() -> None:

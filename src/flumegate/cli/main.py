@@ -5,8 +5,6 @@ Exit codes: 0 ok, 1 error, 2 usage, 130 interrupted.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
@@ -32,16 +30,15 @@ def build() -> App:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; return the exit code."""
+    """Run one command line; return the exit code.
+
+    Raises:
+        OSError: the output cannot be written.
+    """
     try:
         result = build()(arguments, exit_on_error=False, print_error=True, result_action="return_value")
-        sys.stdout.flush()
     except CycloptsError:
         return USAGE_EXIT
     except KeyboardInterrupt:
         return INTERRUPTED_EXIT
-    except BrokenPipeError:
-        # The reader of our output has left (`… | head`): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return result if isinstance(result, int) else 0

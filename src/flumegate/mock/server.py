@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import sys
+from typing import TextIO
 
 import uvloop
 
@@ -51,15 +53,29 @@ async def _run(options: Options, listening: socket.socket) -> None:
     server = await loop.create_server(lambda: Connection(stage), sock=listening, backlog=BACKLOG)
     gc.collect()
     gc.freeze()
-    host, port = listening.getsockname()[:2]
-    sys.stdout.write(f"mock listening on http://{f'[{host}]' if ':' in host else host}:{port}\n")
-    sys.stdout.flush()
-    if not options.quiet:
-        sys.stderr.write("It answers every dialect; GET /mock/ledger shows what it served. End it with Ctrl-C\n")
+    _say(options, listening)
     await ended.wait()
     server.close()
     for connection in tuple(stage.connections):
         connection.abort()
+
+
+def _say(options: Options, listening: socket.socket) -> None:
+    if options.fd is None:
+        # Whoever handed a socket over knows where it listens.
+        host, port = listening.getsockname()[:2]
+        _write(sys.stdout, f"mock listening on http://{f'[{host}]' if ':' in host else host}:{port}\n")
+    if not options.quiet:
+        _write(sys.stderr, "It answers every dialect; GET /mock/ledger shows what it served. End it with Ctrl-C\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        # Nobody reads: no reason not to serve. The text must not be tried again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _listening(options: Options) -> socket.socket:
