@@ -86,7 +86,7 @@ def test_a_gateway_without_standard_streams_keeps_them_apart_from_its_own_files(
             while not (tmp_path / "data" / "flumegate.db").exists():
                 assert process.poll() is None
                 time.sleep(0.02)
-            streams = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in map(int, closed)]
+            streams = [str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in closed]
             assert streams == [os.devnull] * len(closed)
         finally:
             process.terminate()

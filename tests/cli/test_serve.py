@@ -157,9 +157,9 @@ def test_a_reader_of_the_banner_that_leaves_takes_nothing_with_it(tmp_path: Path
 
 def listening_port(pid: int) -> int:
     """Return the port of the one listening socket that a process holds."""
-    inodes = {entry.name: os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    inodes = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes.values():
+        if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
             return int(fields[1].partition(":")[2], 16)
     raise AssertionError(f"process {pid} listens nowhere")

@@ -61,6 +61,14 @@ def test_every_key_and_value_has_its_place() -> None:
     assert document.values["a", "b", "c", 1] == Mark("f.yaml", 2, 14)
 
 
+def test_a_value_that_is_left_out_stands_where_its_name_stands() -> None:
+    """The line below is about something else."""
+    document = parse(b"a:\n  b:\n  # nothing here\nc: {d: , e: 1}\n", "f.yaml")
+    assert document.tree == {"a": {"b": None}, "c": {"d": None, "e": 1}}
+    assert document.values["a", "b"] == Mark("f.yaml", 2, 3)
+    assert document.values["c", "d"] == Mark("f.yaml", 4, 5)
+
+
 @pytest.mark.parametrize("data", [b"", b"# only a comment\n", b"---\n", b"null\n", b"\xef\xbb\xbf"])
 def test_an_empty_file_is_no_settings(data: bytes) -> None:
     """A file that says nothing is valid."""

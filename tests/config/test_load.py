@@ -86,10 +86,42 @@ def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
             load(path, environ)
 
 
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    """A folder in its place, for instance."""
-    with pytest.raises(ConfigInvalid):
-        load(tmp_path, {})
+@pytest.mark.parametrize("path", [".", "/dev/null", "flumegate.yaml/x", "x" * 300])
+def test_a_path_that_leads_to_no_file_is_refused_with_the_reason(path: str, tmp_path: Path) -> None:
+    """A folder, a device or a pipe is there, but it is no configuration."""
+    (tmp_path / "flumegate.yaml").touch()
+    with pytest.raises(ConfigInvalid, match=r"not a regular file|cannot be reached"):
+        load(tmp_path / path, {})
+
+
+def test_a_folder_that_this_user_may_not_look_into_is_a_problem_like_any_other(tmp_path: Path) -> None:
+    """For the file that is named, and for the one that is looked for."""
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "flumegate.yaml").write_text("{}", encoding="utf-8")
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from flumegate.config.load import load\n"
+        "from flumegate.config.problem import ConfigInvalid\n"
+        "os.chdir(sys.argv[1]); os.chmod('.', 0)\n"
+        "if os.geteuid() == 0: os.setegid(65534); os.seteuid(65534)\n"
+        "for path in (Path('flumegate.yaml'), None):\n"
+        "    try: load(path, {})\n"
+        "    except ConfigInvalid as invalid: print(invalid)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "closed")]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+    assert done.stderr == ""
+    assert done.stdout.count("flumegate.yaml: cannot be reached (Permission denied)") == 2
+
+
+def test_a_folder_left_empty_is_the_default(load_text: Load) -> None:
+    """`FLUMEGATE_SERVER__DATA_DIR=$UNSET` must not strew files over the working folder."""
+    environ = {"FLUMEGATE_SERVER__DATA_DIR": ""}
+    assert load_text("", environ).config.server.data_dir == Path("data")
+    assert load_text("server: {data_dir: ''}").config.server.data_dir == Path("data")
 
 
 def test_secrets_are_references_and_their_files_are_watched(tmp_path: Path, load_text: Load) -> None:

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,29 @@ def test_a_client_key_that_is_none_of_ours_stops_the_start(folder: Path, content
         first_start.client_key(folder)
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_stops_the_start_and_never_hangs_it(folder: Path, make: Callable[[Path, int], None]) -> None:
+    """A folder, as container engines make in place of a file that is not there; a pipe that nobody writes into."""
+    for name, read in (("pepper", first_start.pepper), ("client.key", first_start.client_key)):
+        make(folder / name, 0o600)
+        with pytest.raises(StartRefusedError, match=f"{name}: is no file"):
+            read(folder)
+
+
+def test_the_link_moves_away_from_what_cannot_be_replaced_by_a_socket(folder: Path) -> None:
+    """A folder in its place, or a file system without sockets, is no reason not to start."""
+    usual = first_start.link_path(folder)
+    assert usual == folder.resolve() / "run" / "link.sock"
+    assert not usual.exists()
+    usual.touch()
+    assert first_start.link_path(folder) == usual
+    usual.mkdir()
+    other = first_start.link_path(folder)
+    assert other.parent != usual.parent
+    assert mode(other.parent) == 0o700
+    other.parent.rmdir()
+
+
 def test_a_second_gateway_is_told_who_holds_the_folder(folder: Path) -> None:
     """The lock names the process that a user would stop, and is free again once its holder is gone."""
     holder = subprocess.Popen(
@@ -126,4 +150,3 @@ def test_the_link_moves_to_a_private_folder_when_the_path_is_too_long_for_a_sock
     assert len(os.fsencode(path)) <= 100
     assert mode(path.parent) == 0o700
     path.parent.rmdir()
-    assert first_start.link_path(Path("/srv/flumegate")) == Path("/srv/flumegate/run/link.sock")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -135,6 +137,27 @@ def test_missing_database_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="start the gateway with `flumegate serve`"), read_only(tmp_path / "no"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_this_user_may_not_look_into_is_named(tmp_path: Path) -> None:
+    """With the remedy, as for a file."""
+    (tmp_path / "closed").mkdir(mode=0)
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from flumegate.store.database import read_only\n"
+        "from flumegate.store.errors import StoreUnavailable\n"
+        "os.chdir(sys.argv[1])\n"
+        "if os.geteuid() == 0: os.setegid(65534); os.seteuid(65534)\n"
+        "try:\n"
+        "    with read_only(Path('closed/flumegate.db')): pass\n"
+        "except StoreUnavailable as problem: print(problem)\n"
+    )
+    tmp_path.chmod(0o755)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    (tmp_path / "closed").chmod(0o700)
+    assert done.stderr == ""
+    assert "closed/flumegate.db cannot be opened: give this user permission" in done.stdout
 
 
 def test_moved_database_is_noticed(tmp_path: Path) -> None:

@@ -241,6 +241,9 @@ class _Planter:
                 self._document.problems.append(Problem(mark.file, mark.line, mark.column, dotted(place), message))
                 continue
             self._document.keys[place] = key.mark
+            if value.plain and not value.text:
+                # The parser places what is left out where the next thing begins, lines below perhaps.
+                value.mark = key.mark
             own[key.text] = self.plant(value, place)
         for source in merges:
             if source.pairs is None:

@@ -7,6 +7,7 @@ Precedence: environment over file over default. The file is the one named by the
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,13 +111,21 @@ def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = environ.get(FILE_VARIABLE, "").strip()
     if path is None and named:
         path = Path(named)
-    if path is None:
-        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    if not path.is_file():
+    wanted = DEFAULT_FILE if path is None else path
+    try:
+        mode = wanted.stat().st_mode
+    except FileNotFoundError:
+        if path is None:
+            return None
         by = "" if str(path) != named else f" (named by {FILE_VARIABLE})"
-        message = f"there is no such configuration file{by}; correct the path, or start without one"
-        raise ConfigInvalid([Problem(str(path), 0, 0, "", message)])
-    return path
+        fault = f"there is no such configuration file{by}; correct the path, or start without one"
+    except OSError as error:
+        fault = f"cannot be reached ({error.strerror}); correct the path or the permissions of its folders"
+    else:
+        if stat.S_ISREG(mode):
+            return wanted
+        fault = "is not a regular file; name the file that holds the configuration"
+    raise ConfigInvalid([Problem(str(wanted), 0, 0, "", fault)])
 
 
 def _discover(document: Document, environ: Mapping[str, str], ollama: tuple[str, int] | None) -> list[Problem]:

@@ -26,6 +26,7 @@ class NotYet:
 
 NOT_YET = NotYet()
 
+_DATA_DIR = Path("data")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -85,6 +86,11 @@ def _check_proxy(secret: Secret) -> Secret:
     return secret
 
 
+def _folder(value: object) -> object:
+    # Empty, it would be the working folder itself.
+    return _DATA_DIR if isinstance(value, str) and not value.strip() else value
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -139,8 +145,8 @@ class Server(Section):
         default="127.0.0.1:4100", description="Address and port for clients; port 0 takes any free one."
     )
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; each can use one core.")
-    data_dir: Path = Field(
-        default=Path("data"), description="Folder for records, spool and generated keys; created on first start."
+    data_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
+        default=_DATA_DIR, description="Folder for records, spool and generated keys; created on first start."
     )
     proxy_prefix: Annotated[str, AfterValidator(_check_prefix)] = Field(
         default="/proxy", description="Path prefix of the transparent proxy: /proxy/v1/…"

@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import secrets
+import socket
 import stat
 import tempfile
 import zlib
@@ -88,11 +89,23 @@ def take_lock(folder: Path) -> int:
 
 
 def link_path(folder: Path) -> Path:
-    """Return where the link's socket goes: the data folder, or a private temporary one if that path is too long."""
+    """Return where the link's socket goes: the data folder, or a private temporary one where that cannot take it."""
     path = folder.resolve() / "run" / "link.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
+    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES and _takes_socket(path):
         return path
     return Path(tempfile.mkdtemp(prefix="flumegate-")) / "link.sock"
+
+
+def _takes_socket(path: Path) -> bool:
+    """Try it out: shared folders of virtual machines and some network file systems have no sockets."""
+    try:
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(str(path))
+        path.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def pepper(folder: Path) -> bytes:
@@ -165,14 +178,18 @@ def _check(body: str) -> str:
 def _read(path: Path) -> bytes | None:
     """Return a private file's content, or None if there is no file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Without blocking: a pipe that nobody writes into would hang the start.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as problem:
         raise StartRefusedError(f"{path}: cannot be read ({problem.strerror}): give it to this user") from problem
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise StartRefusedError(f"{path}: is no file: delete it, and the next start makes a new one")
     with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor whose mode is checked, not the path again
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_uid not in {os.geteuid(), 0}:
+        if facts.st_uid not in {os.geteuid(), 0}:
             raise StartRefusedError(f"{path}: belongs to someone else: delete it, and the next start makes a new one")
         if facts.st_mode & 0o077:
             raise StartRefusedError(

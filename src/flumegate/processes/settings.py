@@ -200,7 +200,9 @@ def leave(kept: Settings) -> None:
 
 def print_refusal(problem: ConfigInvalid | StartRefusedError) -> None:
     """Say on stderr why the gateway does not start."""
-    _print(["the configuration is invalid, nothing was started:", *_lines(problem)])
+    if isinstance(problem, ConfigInvalid):
+        _print(["the configuration is invalid, nothing was started:"])
+    _print(_lines(problem))
 
 
 def log_refusal(problem: ConfigInvalid | StartRefusedError, version: int) -> None:

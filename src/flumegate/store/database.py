@@ -123,7 +123,13 @@ def read_only(path: Path, *, seconds: float = QUERY_SECONDS) -> Iterator[Connect
         StoreUnavailable: there is no database yet, or it cannot be read now.
         QueryTooSlow: the time is over.
     """
-    if not path.is_file():
+    try:
+        exists = path.is_file()
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the database {path} {_REMEDIES[sqlite3.SQLITE_CANTOPEN]} ({error.strerror})"
+        ) from error
+    if not exists:
         raise StoreUnavailable(
             f"there is no database at {path} yet: start the gateway with `flumegate serve`, "
             "or name the folder that it writes to with --data-dir"
