@@ -19,7 +19,7 @@ def settings(*keys: str, **more: object) -> dict[str, object]:
 
 
 def status(gateway: Gateway, key: str) -> int:
-    return gateway.request("GET", "/v1/models", key=key).status
+    return gateway.request("GET", "/proxy/v1/upstreams", key=key).status
 
 
 def edit_in_place(gateway: Gateway, text: str, *, before: int) -> None:

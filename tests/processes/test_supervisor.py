@@ -22,7 +22,7 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 def answers(gateway: Gateway) -> bool:
     """Tell whether an authenticated request is served."""
-    return gateway.request("GET", "/v1/models", key=KEY).status == 200
+    return gateway.request("GET", "/proxy/v1/upstreams", key=KEY).status == 200
 
 
 def resident_kib(pid: int) -> int:
@@ -113,7 +113,7 @@ def test_a_killed_control_is_replaced_and_traffic_never_notices() -> None:
             gateway.output.wait_for("control_resumed", count=turn)
         gateway.write_config(SETTINGS | {"auth": {"static_keys": [KEY, "sk-another-key"]}})
         gateway.output.wait_for("snapshot_applied")
-        assert gateway.request("GET", "/v1/models", key="sk-another-key").status == 200
+        assert gateway.request("GET", "/proxy/v1/upstreams", key="sk-another-key").status == 200
         assert gateway.logs().count("flumegate ready on") == 1
 
 
