@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from flumegate import __version__
+from flumegate.processes import first_start
 from flumegate.processes.banner import Start, banner
 
 PLAIN = Start(
@@ -52,6 +53,18 @@ def test_an_open_gateway_says_so_and_needs_no_key_to_try() -> None:
     assert "no key is asked for" in text
     assert "curl" in text
     assert "Authorization" not in text
+
+
+def test_it_fits_an_ordinary_terminal() -> None:
+    """Eighty columns, but for key and body of the example, which are copied as a whole; its lines belong together."""
+    key = first_start.make_key()
+    start = PLAIN._replace(mock=True, source="", key=key, key_file="data/client.key", path="/v1/messages")
+    lines = banner(start, colour=False).splitlines()
+    assert [line for line in lines if len(line) > 80 and key not in line and " -d " not in line] == []
+    assert max(map(len, lines)) <= 100
+    example = lines[lines.index("Try it:") + 1 :]
+    assert all(line.endswith(" \\") for line in example[:-1])
+    assert not example[-1].endswith("\\")
 
 
 def test_a_terminal_gets_emphasis() -> None:

@@ -45,8 +45,9 @@ def banner(start: Start, *, colour: bool) -> str:
         lines += [
             "",
             f"{bold}NO PROVIDER IS CONFIGURED: every answer is MADE UP by the built-in mock.{plain}",
-            "  To add a real one, set OPENAI_API_KEY or ANTHROPIC_API_KEY (or another provider's key) and start again,",
-            "  or write it into flumegate.yaml; `flumegate config schema` lists all settings.",
+            "  To add a real one, set OPENAI_API_KEY, ANTHROPIC_API_KEY or another provider's",
+            "  key and start again, or write it into flumegate.yaml;",
+            "  `flumegate config schema` lists all settings.",
         ]
     if start.key:
         lines += [
@@ -70,8 +71,10 @@ def _clients(start: Start) -> str:
 def _example(start: Start) -> list[str]:
     limit = '"max_tokens": 100, ' if start.path == "/v1/messages" else ""
     body = f'{{"model": "{start.model}", {limit}"messages": [{{"role": "user", "content": "Hello"}}]}}'
-    authorization = f" -H 'Authorization: Bearer {start.key}'" if start.key else ""
+    authorization = [f"    -H 'Authorization: Bearer {start.key}' \\"] if start.key else []
     return [
-        f"  curl {start.url}{start.path} -H 'Content-Type: application/json'{authorization} \\",
+        f"  curl {start.url}{start.path} \\",
+        *authorization,
+        "    -H 'Content-Type: application/json' \\",
         f"    -d '{body}'",
     ]
