@@ -22,7 +22,7 @@ $(STAMP)-dev: requirements/dev.txt pyproject.toml scripts/setup.sh
 	@touch $@ $(STAMP)-runtime
 
 serve: setup ## start the gateway (CONFIG=path for a configuration file)
-	@exec $(BIN)/flumegate serve $(if $(CONFIG),--config $(CONFIG))
+	@exec $(BIN)/flumegate serve $(if $(CONFIG),--config "$(CONFIG)")
 
 check: setup-dev ## format, lint, types, import contracts, tidy
 	$(BIN)/ruff format --check .
