@@ -54,6 +54,15 @@ def test_every_command_is_there_and_explains_itself(tmp_path: Path, command: obj
 
 
 @pytest.mark.parametrize(
+    ("line", "said"),
+    [("serve", "Without a configuration file, providers are taken"), ("config check", "Without a path, what")],
+)
+def test_the_help_of_a_command_says_more_than_its_line_in_the_list(tmp_path: Path, line: str, said: str) -> None:
+    """What happens without options, above all."""
+    assert said in flumegate(*line.split(), "--help", folder=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
     ("arguments", "hint"),
     [(("srve",), '"serve"'), (("logs", "tial"), '"tail"'), (("serve", "--lissten", "x"), '"--listen"')],
 )

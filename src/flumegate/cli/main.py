@@ -16,8 +16,11 @@ USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
 
 
-def build() -> App:
-    """Return the application with every command registered, and none imported."""
+def build(arguments: Sequence[str]) -> App:
+    """Return the application with every command registered, and none imported.
+
+    The command that the arguments begin with explains itself by its docstring, the others by their line in the list.
+    """
     app = App(name="flumegate", help=SUMMARY, version=__version__, version_flags=("--version",))
     groups = {name: App(name=name, help=summary) for name, summary in GROUPS.items()}
     for group in groups.values():
@@ -25,7 +28,8 @@ def build() -> App:
     for command in COMMANDS:
         *above, name = command.words.split()
         place = groups[above[0]] if above else app
-        place.command(command.target, name=name, help=command.summary)
+        is_asked = list(arguments[: len(above) + 1]) == [*above, name]
+        place.command(command.target, name=name, help=None if is_asked else command.summary)
     return app
 
 
@@ -36,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
         OSError: the output cannot be written.
     """
     try:
-        result = build()(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        result = build(arguments)(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         return USAGE_EXIT
     except KeyboardInterrupt:
