@@ -193,3 +193,23 @@ def test_the_marked_upstream_is_the_default_also_over_the_file(load_text: Load) 
 def test_a_faulty_upstream_is_named_by_its_index(problems: Refuse, upstreams: str, message: str) -> None:
     """The start is refused with the entry and the field."""
     assert any(message in problem for problem in problems(None, {"UPSTREAMS": upstreams}))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("FLUMEGATE_KEY", "FLUMEGATE_KEYS"),
+        ("FLUMEGATE_CONFG", "FLUMEGATE_CONFIG"),
+        ("FLUMEGATE_LOG_LEVEL", "FLUMEGATE_LOG__LEVEL"),
+        ("FLUMEGATE_SERVER_DATA_DIR", "FLUMEGATE_SERVER__DATA_DIR"),
+    ],
+)
+def test_a_slip_in_a_variables_name_is_not_passed_over(problems: Refuse, name: str, meant: str) -> None:
+    """Else a key that should be asked for is not, and nobody notices."""
+    assert problems("", {name: "some-text-123"}) == [f'${name}: names no setting; did you mean "{meant}"?']
+
+
+@pytest.mark.parametrize("name", ["PORT", "SERVICE_HOST", "SERVICE_PORT", "PORT_4100_TCP_ADDR", "CONSOLE_SERVICE_HOST"])
+def test_what_an_orchestrator_sets_for_a_service_of_our_name_is_not_ours(load_text: Load, name: str) -> None:
+    """A pod must not refuse to start because of its neighbours."""
+    assert load_text("", {f"FLUMEGATE_{name}": "tcp://10.0.0.1:4100"}).needs_mock

@@ -23,6 +23,8 @@ ALIASES: tuple[tuple[str, Path], ...] = (
     ("LOG_LEVEL", ("log", "level")),
     ("LOG_FORMAT", ("log", "format")),
 )
+_OWN_WORDS = ("KEYS", "CONFIG")
+"""What the variables that are no settings have behind the prefix."""
 _UPSTREAMS = f"${UPSTREAMS_VARIABLE}"
 _NOT_YET = "is not available in this release yet: unset it"
 _ON = frozenset(("1", "true", "yes", "on"))
@@ -87,7 +89,8 @@ def _override(document: Document, name: str, text: str) -> str | None:
     """Apply one variable; return what is wrong with it, if anything is."""
     parts = name.removeprefix(PREFIX).split("__")
     if len(parts) == 1 and parts[0].lower() not in Config.model_fields:
-        return None
+        meant = _meant(parts[0])
+        return f'names no setting; did you mean "{PREFIX}{meant}"?' if meant else None
     annotation: object = Config
     tree = document.tree
     path: Path = ()
@@ -115,6 +118,23 @@ def _override(document: Document, name: str, text: str) -> str | None:
         return str(error)
     put(document, path, value, Mark(f"${name}"))
     return None
+
+
+def _meant(word: str) -> str:
+    """Return what a variable that names no setting seems to mean; empty where it is likely somebody else's.
+
+    Kubernetes sets FLUMEGATE_PORT and more of the kind for a service of our name. But a key that is not asked for, or a
+    setting with one underscore too few, would go unnoticed until it hurts.
+    """
+    for known in _OWN_WORDS:
+        if word != known and nearest(word, (known,)):
+            return known
+    for name, field in Config.model_fields.items():
+        section = section_of(field.annotation)
+        rest = word.lower().removeprefix(f"{name}_")
+        if section is not None and word.lower() != rest and rest in section.model_fields:
+            return f"{name}__{rest}".upper()
+    return ""
 
 
 def _value(annotation: object, text: str, *, nullable: bool) -> object:
