@@ -1,1 +1,1 @@
-"""What is said, in nobody's dialect. For now: usage; the rest comes with translation."""
+"""What is said, in nobody's dialect: requests, answers, streams of events, usage, and what is lost between dialects."""

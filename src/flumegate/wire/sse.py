@@ -74,3 +74,39 @@ def read(block: bytes) -> Iterator[Event]:
             name = value
     if data:
         yield Event(name, b"\n".join(data))
+
+
+class Reader:
+    """Events out of a stream that arrives in any pieces. Bounded: an event beyond `max_bytes` is an error."""
+
+    __slots__ = ("_held", "_max_bytes")
+
+    def __init__(self, max_bytes: int = 67_108_864) -> None:
+        self._held = bytearray()
+        self._max_bytes = max_bytes
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes; return the events that they complete.
+
+        Raises:
+            OverflowError: one event is larger than `max_bytes`.
+        """
+        held = self._held
+        if not held and data.endswith(b"\n\n"):
+            return list(read(data))
+        searched = len(held)
+        held += data
+        end = last_end(held, searched)
+        if len(held) - end > self._max_bytes:
+            raise OverflowError(f"an event of more than {self._max_bytes} bytes")
+        if not end:
+            return []
+        block = bytes(held[:end])
+        del held[:end]
+        return list(read(block))
+
+    def finish(self) -> list[Event]:
+        """Return a last event that lacks only its blank line."""
+        block = bytes(self._held)
+        self._held.clear()
+        return list(read(block))

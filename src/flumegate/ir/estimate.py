@@ -1,0 +1,47 @@
+"""An estimate of a request's tokens, for dialects that ask before they send and providers that cannot count."""
+
+from __future__ import annotations
+
+from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
+from flumegate.ir.request import Request
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English text in current tokenizers; other scripts have fewer, so their bytes are counted."""
+TURN_TOKENS = 4
+IMAGE_TOKENS = 1_200
+"""About a picture of a megapixel."""
+
+
+def input_tokens(request: Request) -> int:
+    """Return about how many tokens a request will be charged for; never 0."""
+    size = sum(
+        len(tool.name) + len(tool.description) + len(tool.parameters) + len(tool.format) for tool in request.tools
+    )
+    tokens = 0
+    for turn in request.turns:
+        tokens += TURN_TOKENS
+        for part in turn.parts:
+            more, counted = _weigh(part)
+            size += more
+            tokens += counted
+    if request.output is not None:
+        size += len(request.output.schema)
+    return max(1, tokens + -(-size // CHARACTERS_PER_TOKEN))
+
+
+def _weigh(part: Part) -> tuple[int, int]:
+    """Return bytes of text, and tokens known otherwise."""
+    match part:
+        case Text() | Refusal():
+            return len(part.text.encode("utf-8", "surrogatepass")), 0
+        case Thinking():
+            return sum(len(text.encode("utf-8", "surrogatepass")) for text in part.texts), 0
+        case ToolCall():
+            return len(part.name) + len(part.arguments.encode("utf-8", "surrogatepass")), 0
+        case ToolResult():
+            weights = [_weigh(inner) for inner in part.parts]
+            return sum(size for size, _ in weights), sum(tokens for _, tokens in weights)
+        case Media():
+            return (len(part.text.encode("utf-8", "surrogatepass")), 0) if part.text else (0, IMAGE_TOKENS)
+        case Opaque():
+            return len(part.raw), 0

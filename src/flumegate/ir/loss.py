@@ -1,0 +1,74 @@
+"""What could not be said in another dialect. Every writer returns its losses; none is silent."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from flumegate.ir.parts import Extras, Opaque
+
+LossKind = Literal["dropped", "approximated", "invented", "refused"]
+_INDEX = re.compile(r"\[\d+\]")
+
+
+class Loss(msgspec.Struct, frozen=True, gc=False):
+    """One thing that changed on the way.
+
+    Attributes:
+        kind: `dropped`: left out; `approximated`: said less exactly; `invented`: the other dialect demands it and
+            nobody had said it; `refused`: without it the request would mean something else, so it must not be sent.
+        path: where in the client's document (`messages[2].content[0].detail`); of a setting, its neutral name.
+        reason: one sentence for people.
+    """
+
+    kind: LossKind
+    path: str
+    reason: str
+
+    @property
+    def code(self) -> str:
+        """Short name for headers, metrics and records: `dropped:seed`, `dropped:messages.content.detail`."""
+        return f"{self.kind}:{_INDEX.sub('', self.path)}"
+
+
+class Losses:
+    """Collects what a writer could not say."""
+
+    def __init__(self) -> None:
+        self.found: list[Loss] = []
+
+    def dropped(self, path: str, reason: str) -> None:
+        """Note that a hint was left out."""
+        self.found.append(Loss("dropped", path, reason))
+
+    def approximated(self, path: str, reason: str) -> None:
+        """Note that something was said less exactly."""
+        self.found.append(Loss("approximated", path, reason))
+
+    def invented(self, path: str, reason: str) -> None:
+        """Note that something was added."""
+        self.found.append(Loss("invented", path, reason))
+
+    def refused(self, path: str, reason: str) -> None:
+        """Note that the request cannot be sent; the writer goes on all the same, so that all reasons are found."""
+        self.found.append(Loss("refused", path, reason))
+
+    def extras(self, extras: Extras | None, at: str, own: tuple[str, ...], target: str) -> None:
+        """Report members that only another dialect knows; `own` names the dialects whose members are written."""
+        if extras is None or extras.dialect in own:
+            return
+        for name in extras.fields:
+            path = f"{at}.{name}" if at else name
+            if name in extras.vital:
+                self.refused(path, f"{target} has nothing like it.")
+            else:
+                self.dropped(path, f"{target} has nothing like it.")
+
+    def opaque(self, part: Opaque, target: str) -> None:
+        """Report a block that only another dialect knows."""
+        if part.vital:
+            self.refused(part.at, f"{target} has no block of type {part.kind[:60]!r}.")
+        else:
+            self.dropped(part.at, f"{target} has no block of type {part.kind[:60]!r}.")

@@ -1,0 +1,100 @@
+"""What every writer of requests needs to know of a conversation: groups, the tools' names, legal ids."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from flumegate.ir.parts import Part, Text, ToolCall, ToolResult
+from flumegate.ir.request import Request, Turn
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def leading_system(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
+    """Return the run of system and developer turns that a conversation begins with, and the rest."""
+    count = 0
+    for turn in turns:
+        if turn.role not in ("system", "developer"):
+            break
+        count += 1
+    return turns[:count], turns[count:]
+
+
+def grouped(turns: Iterable[Turn]) -> list[Turn]:
+    """Return the turns with neighbours of one speaker put together.
+
+    Tool results are the user's side: they join the user turn behind them, results first, where one follows.
+    """
+    groups: list[Turn] = []
+    for turn in turns:
+        side = "user" if turn.role == "tool" else turn.role
+        last = groups[-1] if groups else None
+        if last is not None and side in ("user", "assistant") and last.role == side:
+            parts = last.parts + turn.parts
+            groups[-1] = msgspec.structs.replace(last, parts=parts, plain=False)
+        else:
+            groups.append(turn if turn.role == side else msgspec.structs.replace(turn, role=side, plain=False))
+    return [_results_first(turn) if turn.role == "user" else turn for turn in groups]
+
+
+def _results_first(turn: Turn) -> Turn:
+    results = tuple(part for part in turn.parts if isinstance(part, ToolResult))
+    if not results or turn.parts[: len(results)] == results:
+        return turn
+    others = tuple(part for part in turn.parts if not isinstance(part, ToolResult))
+    return msgspec.structs.replace(turn, parts=results + others)
+
+
+def tool_names(turns: Iterable[Turn]) -> dict[str, str]:
+    """Return call id → tool name over the whole conversation."""
+    return {part.id: part.name for turn in turns for part in turn.parts if isinstance(part, ToolCall)}
+
+
+def unanswered(turns: Iterable[Turn]) -> list[ToolCall]:
+    """Return the calls of earlier turns that have no result, where the conversation went on behind them."""
+    waiting: dict[str, ToolCall] = {}
+    missing: list[ToolCall] = []
+    for turn in grouped(turns):
+        if turn.role == "assistant":
+            missing.extend(waiting.values())
+            waiting = {part.id: part for part in turn.parts if isinstance(part, ToolCall)}
+        elif turn.role == "user":
+            for part in turn.parts:
+                if isinstance(part, ToolResult):
+                    waiting.pop(part.call_id, None)
+            missing.extend(waiting.values())
+            waiting = {}
+    return missing
+
+
+def text_of(parts: Iterable[Part], between: str = "") -> str:
+    """Return the text of the Text parts, joined."""
+    return between.join(part.text for part in parts if isinstance(part, Text))
+
+
+def safe_id(value: str, limit: int = 64) -> str:
+    """Return a tool call's id that any dialect takes: `[A-Za-z0-9_-]`, bounded.
+
+    Stateless: the call and its result in the same request get the same id.
+    """
+    if value and len(value) <= limit and not _UNSAFE.search(value):
+        return value
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{_UNSAFE.sub('_', value)[: limit - 17]}_{digest[:16]}"
+
+
+def safe_name(value: str, limit: int = 64) -> str:
+    """Return a tool's name that any dialect takes; deterministic, like `safe_id`."""
+    return safe_id(value, limit)
+
+
+def asks_reasoning(request: Request) -> bool:
+    """Tell whether the client wants the model to think."""
+    reasoning = request.reasoning
+    if reasoning is None or reasoning.enabled is False or reasoning.effort == "none":
+        return False
+    return reasoning.enabled is True or reasoning.effort is not None or reasoning.budget_tokens is not None
