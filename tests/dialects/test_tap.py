@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flumegate.dialects.openai.chat import ChatTap
-from flumegate.dialects.openai.responses import ResponsesTap
+from flumegate.dialects.openai.responses.tap import ResponsesTap
 from flumegate.ir.usage import Usage
 
 

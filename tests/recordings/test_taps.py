@@ -11,7 +11,7 @@ import pytest
 from flumegate.dialects.anthropic.messages import MessagesTap
 from flumegate.dialects.openai.chat import ChatTap
 from flumegate.dialects.openai.embeddings import EmbeddingsTap
-from flumegate.dialects.openai.responses import ResponsesTap
+from flumegate.dialects.openai.responses.tap import ResponsesTap
 from flumegate.dialects.tap import Tap
 from flumegate.engine.events import EventStream
 from flumegate.ir.usage import Usage

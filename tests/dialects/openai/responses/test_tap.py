@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 
-from flumegate.dialects.openai.responses import ResponsesTap
+from flumegate.dialects.openai.responses.tap import ResponsesTap
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
 from rig import cuts
