@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flumegate.dialects.openai.chat import ChatTap
+from flumegate.dialects.openai.chat.tap import ChatTap
 from flumegate.dialects.openai.responses.tap import ResponsesTap
 from flumegate.ir.usage import Usage
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flumegate.dialects.openai.chat import ChatTap, is_usage_only
+from flumegate.dialects.openai.chat.tap import ChatTap, is_usage_only
 from flumegate.dialects.openai.responses.tap import ResponsesTap
 from flumegate.dialects.tap import Tap
 from flumegate.engine.events import MAX_HELD_BYTES, EventStream

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flumegate.dialects.anthropic import errors as anthropic_errors
 from flumegate.dialects.anthropic.messages import MessagesTap
 from flumegate.dialects.openai import errors as openai_errors
-from flumegate.dialects.openai.chat import ChatTap
+from flumegate.dialects.openai.chat.tap import ChatTap
 from flumegate.dialects.openai.embeddings import EmbeddingsTap
 from flumegate.dialects.openai.responses import ResponsesTap
 from flumegate.dialects.tap import Tap

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from flumegate.dialects.openai.chat import is_usage_only
+from flumegate.dialects.openai.chat.tap import is_usage_only
 from flumegate.dialects.tap import Tap
 from flumegate.wire import sse
 

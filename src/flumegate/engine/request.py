@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flumegate.dialects import envelope
 from flumegate.dialects.envelope import MODEL_KEY, STREAM_OPTIONS_KEY, Envelope, StreamOptions
-from flumegate.dialects.openai.chat import INCLUDE_USAGE_MEMBER, INCLUDE_USAGE_VALUE
+from flumegate.dialects.openai.chat.tap import INCLUDE_USAGE_MEMBER, INCLUDE_USAGE_VALUE
 from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan

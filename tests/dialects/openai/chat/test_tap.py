@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from flumegate.dialects.openai.chat import INCLUDE_USAGE_MEMBER, INCLUDE_USAGE_VALUE, ChatTap, is_usage_only
+from flumegate.dialects.openai.chat.tap import INCLUDE_USAGE_MEMBER, INCLUDE_USAGE_VALUE, ChatTap, is_usage_only
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
 from rig import cuts
