@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flumegate.wire.sse import Event, last_end, read, split
+from flumegate.wire.sse import Event, Reader, last_end, read, split
 from rig import cuts
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])
@@ -162,3 +162,32 @@ def test_unicode_separators_are_ordinary_characters(separator: str) -> None:
 def test_an_event_without_its_blank_line_counts() -> None:
     """Some servers leave the last blank line out."""
     assert list(read(b"event: end\ndata: a\ndata: b")) == [Event(b"end", b"a\nb")]
+
+
+@cuts.law
+@given(STREAMS, cuts.POSITIONS)
+@example(b"data: a\r\n\r\ndata: b\n\n", [9, 10, 11])
+@example(b"event: x\ndata: a\n\n", [9, 18])
+def test_a_reader_gives_the_same_events_for_any_chunking(stream: bytes, positions: list[int]) -> None:
+    """However the bytes arrive, the events are those of the whole stream, and nothing is left behind."""
+    reader = Reader()
+    events = [event for piece in cuts.at(stream, positions) for event in reader.feed(piece)] + reader.finish()
+    assert events == list(read(stream))
+    assert reader.finish() == []
+
+
+def test_a_reader_gives_an_event_as_soon_as_it_is_whole() -> None:
+    """One event a piece is the usual case; half an event waits for its other half."""
+    reader = Reader()
+    assert reader.feed(b"data: a\n\ndata: b\n\n") == [Event(b"", b"a"), Event(b"", b"b")]
+    assert reader.feed(b"data: c\n") == []
+    assert reader.feed(b"\ndata: d") == [Event(b"", b"c")]
+    assert reader.finish() == [Event(b"", b"d")]
+
+
+def test_a_reader_is_bounded() -> None:
+    """An event without end is an error, not an empty memory."""
+    reader = Reader(max_bytes=16)
+    assert reader.feed(b"data: 12345678\n\nd") == [Event(b"", b"12345678")]
+    with pytest.raises(OverflowError, match="16 bytes"):
+        reader.feed(b"ata: 123456789012")
