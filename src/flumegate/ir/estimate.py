@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request
 
@@ -45,3 +47,5 @@ def _weigh(part: Part) -> tuple[int, int]:
             return (len(part.text.encode("utf-8", "surrogatepass")), 0) if part.text else (0, IMAGE_TOKENS)
         case Opaque():
             return len(part.raw), 0
+        case _:  # pragma: no cover - the type checker proves that nothing is left
+            assert_never(part)

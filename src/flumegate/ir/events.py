@@ -74,6 +74,8 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
 
     finish: Finish
     choice: int = 0
+    extras: Extras | None = None
+    """Of the choice: what a provider says of it beside its parts."""
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import assert_never
 
 import msgspec
 
 from flumegate.ir import events as e
-from flumegate.ir.answer import Answer, Choice, Finish
+from flumegate.ir.answer import Answer, Choice
 from flumegate.ir.failure import Failure
 from flumegate.ir.parts import Citation, Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.usage import Usage
@@ -59,6 +60,8 @@ class _Block:
                 return msgspec.structs.replace(part, **changes)
             case Media() | Opaque() | ToolResult():
                 return part
+            case _:  # pragma: no cover - the type checker proves that nothing is left
+                assert_never(part)
 
 
 def _join_lists(lists: list[bytes]) -> bytes:
@@ -73,7 +76,7 @@ class Fold:
         self._started = e.Started()
         self._blocks: list[_Block] = []
         self._usage: Usage | None = None
-        self._finishes: dict[int, Finish] = {}
+        self._finishes: dict[int, e.Finished] = {}
         self._failure: Failure | None = None
         self._ended = False
 
@@ -96,13 +99,15 @@ class Fold:
             case e.Counted():
                 self._usage = event.usage
             case e.Finished():
-                self._finishes[event.choice] = event.finish
+                self._finishes[event.choice] = event
             case e.Started():
                 self._started = event
             case e.Failed():
                 self._failure = event.failure
             case e.Ended():
                 self._ended = True
+            case _:  # pragma: no cover - the type checker proves that nothing is left
+                assert_never(event)
 
     def answer(self) -> Answer:
         """Return the whole answer.
@@ -118,17 +123,15 @@ class Fold:
 
     def partial(self) -> Answer:
         """Return what has come so far."""
-        choices = tuple(
-            Choice(
-                tuple(block.whole() for block in self._blocks if block.choice == number),
-                self._finishes.get(number, Finish("stop")),
-            )
-            for number in range(
-                max((block.choice for block in self._blocks), default=max(self._finishes, default=0)) + 1
-            )
-        )
+        last = max([0, *self._finishes, *(block.choice for block in self._blocks)])
+        choices = tuple(self._choice(number) for number in range(last + 1))
         started = self._started
         return Answer(started.id, started.model, started.created, choices, self._usage, started.extras)
+
+    def _choice(self, number: int) -> Choice:
+        parts = tuple(block.whole() for block in self._blocks if block.choice == number)
+        finished = self._finishes.get(number)
+        return Choice(parts, finished.finish, finished.extras) if finished is not None else Choice(parts)
 
 
 def fold(stream: Iterable[e.Event]) -> Answer:
@@ -144,14 +147,17 @@ def fold(stream: Iterable[e.Event]) -> Answer:
 
 
 def unfold(answer: Answer) -> Iterator[e.Event]:
-    """Yield a stream that folds into this answer: each block in one piece."""
+    """Yield a stream that folds into this answer: each block in one piece.
+
+    An answer without any choice counts as one that says nothing: a stream has to finish something.
+    """
     yield e.Started(answer.id, answer.model, answer.created, answer.extras)
     index = 0
-    for number, choice in enumerate(answer.choices):
+    for number, choice in enumerate(answer.choices or (Choice(),)):
         for part in choice.parts:
             yield from _unfold_part(part, index, number)
             index += 1
-        yield e.Finished(choice.finish, number)
+        yield e.Finished(choice.finish, number, choice.extras)
     if answer.usage is not None:
         yield e.Counted(answer.usage)
     yield e.Ended()
@@ -179,4 +185,6 @@ def _unfold_part(part: Part, index: int, choice: int) -> Iterator[e.Event]:
                 yield e.Grew(index, part.arguments)
         case Media() | Opaque() | ToolResult():
             yield e.Opened(index, part, choice)
+        case _:  # pragma: no cover - the type checker proves that nothing is left
+            assert_never(part)
     yield e.Closed(index)

@@ -11,6 +11,9 @@ from flumegate.ir.parts import Extras, Opaque
 
 LossKind = Literal["dropped", "approximated", "invented", "refused"]
 _INDEX = re.compile(r"\[\d+\]")
+_NOT_IN_CODES = re.compile(r"[^A-Za-z0-9_.:-]")
+_MAX_CODE = 100
+"""Characters. Names in paths are the client's, and codes go into headers and metrics."""
 
 
 class Loss(msgspec.Struct, frozen=True, gc=False):
@@ -30,7 +33,7 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
     @property
     def code(self) -> str:
         """Short name for headers, metrics and records: `dropped:seed`, `dropped:messages.content.detail`."""
-        return f"{self.kind}:{_INDEX.sub('', self.path)}"
+        return _NOT_IN_CODES.sub("_", f"{self.kind}:{_INDEX.sub('', self.path)}"[:_MAX_CODE])
 
 
 class Losses:

@@ -35,7 +35,7 @@ def pack_custom(text: str) -> str:
 def _unpack_custom(arguments: str) -> str:
     try:
         return _decode_custom(arguments or "{}").input
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return arguments  # cut short or not what was asked for: the client shall see what the model wrote
 
 

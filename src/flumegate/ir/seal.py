@@ -27,9 +27,12 @@ def seal(signature: str, origin: str, *, own: str, redacted: bool = False) -> st
 
 
 def unseal(value: str, *, own: str) -> Sealed:
-    """Return what `seal` wrapped; anything else is the dialect's own."""
+    """Return what `seal` wrapped; anything else is the dialect's own.
+
+    State whose origin nobody knew comes back with an empty origin: it is nobody's, so no writer may send it.
+    """
     if value.startswith(_PREFIX):
         parts = value.split(".", 3)
-        if len(parts) == 4 and parts[1] and parts[2] in ("r", "s"):
+        if len(parts) == 4 and parts[2] in ("r", "s"):
             return Sealed(parts[3], parts[1], parts[2] == "r")
     return Sealed(value, own if value else "")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from flumegate.ir.parts import Part, Text, ToolCall, ToolResult
+from flumegate.ir.parts import Extras, Part, Text, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
@@ -34,11 +34,23 @@ def grouped(turns: Iterable[Turn]) -> list[Turn]:
         side = "user" if turn.role == "tool" else turn.role
         last = groups[-1] if groups else None
         if last is not None and side in ("user", "assistant") and last.role == side:
-            parts = last.parts + turn.parts
-            groups[-1] = msgspec.structs.replace(last, parts=parts, plain=False)
+            groups[-1] = msgspec.structs.replace(
+                last,
+                parts=last.parts + turn.parts,
+                plain=False,
+                name=last.name or turn.name,
+                extras=_united(last.extras, turn.extras),
+            )
         else:
             groups.append(turn if turn.role == side else msgspec.structs.replace(turn, role=side, plain=False))
     return [_results_first(turn) if turn.role == "user" else turn for turn in groups]
+
+
+def _united(first: Extras | None, second: Extras | None) -> Extras | None:
+    """Return the extras of two turns that become one: what is not written must still be reported."""
+    if first is None or second is None:
+        return first or second
+    return Extras(first.dialect, second.fields | first.fields, tuple(dict.fromkeys(first.vital + second.vital)))
 
 
 def _results_first(turn: Turn) -> Turn:

@@ -19,8 +19,9 @@ class Reader:
             OverflowError: one line is longer than `max_bytes`.
         """
         held = self._held
+        searched = len(held)
         held += data
-        end = held.rfind(b"\n") + 1
+        end = held.rfind(b"\n", searched) + 1
         if len(held) - end > self._max_bytes:
             raise OverflowError(f"a line of more than {self._max_bytes} bytes")
         if not end:

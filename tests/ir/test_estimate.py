@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from flumegate.ir.estimate import IMAGE_TOKENS, TURN_TOKENS, input_tokens
+from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
+from flumegate.ir.request import Output, Request, Tool, Turn
+
+
+def estimated(*parts: Part) -> int:
+    return input_tokens(Request(dialect="chat", model="m", turns=(Turn("user", parts),)))
+
+
+@pytest.mark.parametrize(
+    ("part", "tokens"),
+    [
+        (Text("x" * 40), 10),
+        (Text("x" * 41), 11),
+        (Text("é" * 20), 10),
+        (Text("\ud800"), 1),
+        (Refusal("x" * 40), 10),
+        (Thinking(("x" * 20, "x" * 20)), 10),
+        (ToolCall("c", "four", "x" * 36), 10),
+        (ToolResult("c", (Text("x" * 40), Media("image", data="eA=="))), 10 + IMAGE_TOKENS),
+        (Media("image", data="eA=="), IMAGE_TOKENS),
+        (Media("file", text="x" * 40), 10),
+        (Opaque("messages", "x", b"x" * 40), 10),
+    ],
+)
+def test_every_part_weighs(part: Part, tokens: int) -> None:
+    """About four bytes a token, a picture at a flat rate, and a little for the turn itself."""
+    assert estimated(part) == TURN_TOKENS + tokens
+
+
+def test_tools_and_schemas_weigh_too() -> None:
+    """What the client's tools say is read by the model as well."""
+    tool = Tool("four", description="x" * 16, parameters=b"x" * 16, format=b"x" * 4)
+    assert input_tokens(Request(dialect="chat", model="m", tools=(tool,))) == 10
+    assert input_tokens(Request(dialect="chat", model="m", output=Output("schema", schema=b"x" * 40))) == 10
+
+
+def test_no_request_is_for_nothing() -> None:
+    """Clients divide by this number."""
+    assert input_tokens(Request(dialect="chat", model="m")) == 1

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flumegate.ir.parts import Extras, Media, Text, ToolCall, ToolResult
+from flumegate.ir.request import Effort, Reasoning, Request, Turn
+from flumegate.ir.turns import (
+    asks_reasoning,
+    grouped,
+    leading_system,
+    safe_id,
+    safe_name,
+    text_of,
+    tool_names,
+    unanswered,
+)
+from rig import cuts
+
+SYSTEM = Turn("system", (Text("Be brief."),), plain=True)
+DEVELOPER = Turn("developer", (Text("Speak of ships."),))
+USER = Turn("user", (Text("Which berth?"),), plain=True)
+CALLS = Turn("assistant", (ToolCall("c1", "weigh"), ToolCall("c2", "dock")))
+RESULT_1 = Turn("tool", (ToolResult("c1", (Text("4 t"),)),))
+RESULT_2 = Turn("tool", (ToolResult("c2", (Text("free"),)),))
+
+
+@pytest.mark.parametrize(
+    ("turns", "count"),
+    [((), 0), ((USER,), 0), ((SYSTEM, DEVELOPER, USER, SYSTEM), 2), ((SYSTEM,), 1)],
+)
+def test_the_leading_run_of_rules_is_told_from_the_rest(turns: tuple[Turn, ...], count: int) -> None:
+    """Only what stands first is hoisted; a rule in mid-conversation stays where it is."""
+    assert leading_system(turns) == (turns[:count], turns[count:])
+
+
+def test_results_join_the_user_turn_behind_them_and_stand_first_in_it() -> None:
+    """All results of one turn are one user turn, whatever order they were sent in."""
+    assert grouped([USER, CALLS, RESULT_1, USER, RESULT_2]) == [
+        USER,
+        CALLS,
+        Turn("user", (*RESULT_1.parts, *RESULT_2.parts, *USER.parts)),
+    ]
+    assert grouped([RESULT_1]) == [Turn("user", RESULT_1.parts)]
+
+
+def test_neighbours_of_one_speaker_become_one_turn() -> None:
+    """Assistant and user turns are put together; rules are not, for each may carry marks of its own."""
+    assert grouped([SYSTEM, SYSTEM, USER, USER, CALLS, CALLS]) == [
+        SYSTEM,
+        SYSTEM,
+        Turn("user", USER.parts * 2),
+        Turn("assistant", CALLS.parts * 2),
+    ]
+
+
+def test_what_a_reader_left_over_survives_grouping() -> None:
+    """Names and extras of the second turn are not lost on the way, or nobody could report them."""
+    first = Extras("chat", {"a": msgspec.Raw(b"1"), "b": msgspec.Raw(b"1")}, ("a",))
+    second = Extras("chat", {"b": msgspec.Raw(b"2"), "c": msgspec.Raw(b"2")}, ("c", "a"))
+    one = Turn("user", name="ann", extras=first)
+    two = Turn("user", name="bob", extras=second)
+    both = grouped([one, two])[0]
+    assert (both.name, both.extras) == (
+        "ann",
+        Extras("chat", {"a": msgspec.Raw(b"1"), "b": msgspec.Raw(b"1"), "c": msgspec.Raw(b"2")}, ("a", "c")),
+    )
+    assert grouped([USER, two])[0].extras == second
+    assert grouped([one, USER])[0].extras == first
+    assert grouped([USER, two])[0].name == "bob"
+
+
+def test_names_of_tools_are_found_by_call_id() -> None:
+    """Dialects that repeat the name in the result look it up here."""
+    assert tool_names([USER, CALLS, RESULT_1]) == {"c1": "weigh", "c2": "dock"}
+
+
+@pytest.mark.parametrize(
+    ("turns", "missing"),
+    [
+        ([USER, CALLS], []),
+        ([USER, CALLS, RESULT_1, RESULT_2, USER], []),
+        ([USER, CALLS, SYSTEM, RESULT_1, RESULT_2], []),
+        ([USER, CALLS, RESULT_1], ["c2"]),
+        ([USER, CALLS, USER], ["c1", "c2"]),
+        ([USER, CALLS, SYSTEM, Turn("assistant")], ["c1", "c2"]),
+    ],
+)
+def test_calls_without_results_are_named(turns: list[Turn], missing: list[str]) -> None:
+    """A conversation that went on over an open call is told; one that waits for its results is fine."""
+    assert [call.id for call in unanswered(turns)] == missing
+
+
+def test_text_is_joined() -> None:
+    """Only texts count, with what the writer wants between them."""
+    parts = (Text("a"), Media("image", data="eA=="), Text("b"))
+    assert (text_of(parts), text_of(parts, "\n\n")) == ("ab", "a\n\nb")
+
+
+@cuts.law
+@given(st.text(max_size=80), st.integers(20, 64))
+def test_any_id_becomes_a_legal_one(value: str, limit: int) -> None:
+    """Legal for every dialect, within the limit, the same every time, and unchanged where it was legal."""
+    safe = safe_id(value, limit)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", safe)
+    assert len(safe) <= limit
+    assert safe == safe_id(value, limit) == safe_id(safe, limit)
+    assert safe_name(value, limit) == safe
+
+
+def test_different_names_stay_different() -> None:
+    """What is cut or replaced lives on in a digest."""
+    names = ["a.b", "a/b", "a b", "x" * 70, "x" * 71, "é", "", "constructor"]
+    assert len({safe_name(name) for name in names}) == len(names)
+    assert safe_name("constructor") == "constructor"
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "asks"),
+    [
+        (None, False),
+        (Reasoning(), False),
+        (Reasoning(visible=True), False),
+        (Reasoning(enabled=False, effort="high"), False),
+        (Reasoning(effort="none"), False),
+        (Reasoning(effort="low"), True),
+        (Reasoning(enabled=True), True),
+        (Reasoning(budget_tokens=2_000), True),
+    ],
+)
+def test_whether_thinking_is_wanted(reasoning: Reasoning | None, asks: bool) -> None:
+    """An effort, a budget or the switch say yes; `none` and the switch say no; wishes about its display say neither."""
+    assert asks_reasoning(Request(dialect="chat", model="m", reasoning=reasoning)) is asks
+
+
+def test_every_effort_but_none_asks() -> None:
+    """The list of efforts has one word for off."""
+    efforts: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh", "max")
+    assert all(asks_reasoning(Request(dialect="chat", model="m", reasoning=Reasoning(word))) for word in efforts)
