@@ -64,6 +64,7 @@ def whole_events(block: bytes) -> bool:
 
 @cuts.law
 @given(STREAMS, cuts.POSITIONS)
+@example(USAGE + b"\n\n\n\n", [len(USAGE) + 3])
 @example(USAGE + b"\r\n\r\n", [len(USAGE) + 1, len(USAGE) + 2, len(USAGE) + 3])
 def test_bytes_in_are_bytes_out_in_whole_events(stream: bytes, positions: list[int]) -> None:
     """However the bytes come, they go on unchanged, and never as half an event."""
@@ -72,8 +73,11 @@ def test_bytes_in_are_bytes_out_in_whole_events(stream: bytes, positions: list[i
     assert all(whole_events(write) for write in client.writes)
     out = client.close()
     assert stream.startswith(out)
-    if client.tap.complete or sse.last_end(stream) == len(stream):
+    if client.tap.complete:
         assert out == stream
+    elif sse.last_end(stream) == len(stream):
+        # Of a stream without its end, surplus blank lines may be left behind: what follows is our error event.
+        assert stream[len(out) :].strip(b"\r\n") == b""
     assert not client.is_broken()
     assert client.starts == client.tap.started
 
