@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from flumegate.dialects.anthropic.messages import MessagesTap
+from flumegate.dialects.anthropic.messages.tap import MessagesTap
 from flumegate.dialects.openai.chat.tap import ChatTap
-from flumegate.dialects.openai.embeddings import EmbeddingsTap
+from flumegate.dialects.openai.embeddings.tap import EmbeddingsTap
 from flumegate.dialects.openai.responses.tap import ResponsesTap
 from flumegate.dialects.tap import Tap
 from flumegate.engine.events import EventStream

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from flumegate.dialects.anthropic import errors as anthropic_errors
-from flumegate.dialects.anthropic.messages import MessagesTap
+from flumegate.dialects.anthropic.messages.tap import MessagesTap
 from flumegate.dialects.openai import errors as openai_errors
 from flumegate.dialects.openai.chat.tap import ChatTap
 from flumegate.dialects.openai.embeddings import EmbeddingsTap

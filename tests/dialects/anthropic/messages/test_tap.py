@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from flumegate.dialects.anthropic.messages import MessagesTap
+from flumegate.dialects.anthropic.messages.tap import MessagesTap
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
 from rig import cuts
