@@ -9,7 +9,7 @@ from flumegate.dialects.anthropic import errors as anthropic_errors
 from flumegate.dialects.anthropic.messages.tap import MessagesTap
 from flumegate.dialects.openai import errors as openai_errors
 from flumegate.dialects.openai.chat.tap import ChatTap
-from flumegate.dialects.openai.embeddings import EmbeddingsTap
+from flumegate.dialects.openai.embeddings.tap import EmbeddingsTap
 from flumegate.dialects.openai.responses import ResponsesTap
 from flumegate.dialects.tap import Tap
 from flumegate.errors import GatewayError

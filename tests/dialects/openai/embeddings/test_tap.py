@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flumegate.dialects.openai.embeddings import EmbeddingsTap
+from flumegate.dialects.openai.embeddings.tap import EmbeddingsTap
 from flumegate.ir.usage import Usage
 
 

@@ -1,0 +1,1 @@
+"""OpenAI embeddings: texts or token ids in, vectors out (dialects: §5)."""
