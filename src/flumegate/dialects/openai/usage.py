@@ -1,4 +1,7 @@
-"""OpenAI's `usage` objects, in both namings, read into ours."""
+"""OpenAI's `usage` objects, in both namings, read into ours and written in chat's.
+
+OpenAI counts inclusively, as we do. DeepSeek, Moonshot and Mistral say elsewhere how much came from their cache.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,73 @@ class WireUsage(msgspec.Struct, gc=False):
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: int | None = None
+    cached_tokens: int | None = None
+    num_cached_tokens: int | None = None
+
+
+class _Into(msgspec.Struct, omit_defaults=True, gc=False):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _Out(msgspec.Struct, omit_defaults=True, gc=False):
+    reasoning_tokens: int | None = None
+
+
+class ChatUsage(msgspec.Struct, gc=False):
+    """Chat's `usage` as we write it."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: _Into
+    completion_tokens_details: _Out
+
+
+_decode = msgspec.json.Decoder(WireUsage, strict=False).decode
+"""Not strict: some servers count in floats or strings."""
 
 
 def read_usage(wire: WireUsage) -> Usage:
     """Return the usage; OpenAI already counts inclusively."""
     into = wire.prompt_tokens_details or wire.input_tokens_details
     out = wire.completion_tokens_details or wire.output_tokens_details
+    cached = into.cached_tokens if into is not None else None
+    if cached is None:
+        cached = next(
+            (
+                count
+                for count in (wire.prompt_cache_hit_tokens, wire.cached_tokens, wire.num_cached_tokens)
+                if count is not None
+            ),
+            None,
+        )
     return Usage(
         wire.prompt_tokens if wire.prompt_tokens is not None else wire.input_tokens,
         wire.completion_tokens if wire.completion_tokens is not None else wire.output_tokens,
-        into.cached_tokens if into is not None else None,
+        cached,
         into.cache_write_tokens if into is not None else None,
         out.reasoning_tokens if out is not None else None,
+    )
+
+
+def decode_usage(raw: bytes | msgspec.Raw) -> Usage | None:
+    """Return the usage that raw JSON holds; None where it is none that can be read."""
+    try:
+        usage = read_usage(_decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return usage if usage.input_tokens is not None or usage.output_tokens is not None else None
+
+
+def write_usage(usage: Usage) -> ChatUsage:
+    """Return chat's object; counts that nobody reported are 0 where the dialect demands a number."""
+    into, out = usage.input_tokens or 0, usage.output_tokens or 0
+    return ChatUsage(
+        into,
+        out,
+        into + out,
+        _Into(usage.cached_tokens, usage.cache_write_tokens),
+        _Out(usage.reasoning_tokens),
     )
