@@ -1,0 +1,92 @@
+"""What the passive tap reads of Gemini's answers (dialects: §9): every event of a stream is a partial answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from flumegate.dialects.gemini.usage import WireUsage, read_usage
+from flumegate.dialects.tap import Tap
+from flumegate.ir.usage import Usage
+from flumegate.wire import sse
+
+_USAGE_OBJECT = re.compile(rb'"usageMetadata"\s*:\s*(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})')
+
+
+class _Content(msgspec.Struct, gc=False):
+    parts: list[msgspec.Raw] | None = None
+
+
+class _Candidate(msgspec.Struct, gc=False):
+    content: _Content | None = None
+    finishReason: str | None = None  # noqa: N815 - named as on the wire
+
+
+class _Feedback(msgspec.Struct, gc=False):
+    blockReason: str | None = None  # noqa: N815 - named as on the wire
+
+
+class _Answer(msgspec.Struct, gc=False):
+    candidates: list[_Candidate] | None = None
+    promptFeedback: _Feedback | None = None  # noqa: N815 - named as on the wire
+    usageMetadata: WireUsage | None = None  # noqa: N815 - named as on the wire
+    modelVersion: str | None = None  # noqa: N815 - named as on the wire
+    totalTokens: int | None = None  # noqa: N815 - named as on the wire
+    """The whole answer of `countTokens`."""
+    error: object = None
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class GeminiTap(Tap):
+    """Tap on an answer of `generateContent`, `countTokens` or the embeddings."""
+
+    end_marks = (b'"finishReason"', b'"blockReason"')
+
+    def read_whole(self, body: bytes) -> None:
+        """See `Tap.read_whole`."""
+        try:
+            answer = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        if answer.error is not None:
+            return
+        self._take(answer)
+        if answer.totalTokens is not None:
+            self.usage = Usage(answer.totalTokens)
+        self.complete = True
+
+    def look(self, events: Iterable[sse.Event]) -> None:
+        """See `Tap.look`. There is no end marker: a finish reason is the end."""
+        for event in events:
+            try:
+                answer = _decode(event.data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            self._take(answer)
+            if answer.error:
+                self.failed = True
+
+    def _take(self, answer: _Answer) -> None:
+        for candidate in answer.candidates or ():
+            if candidate.content is not None and candidate.content.parts:
+                self.started = True
+            if candidate.finishReason:
+                self.finish_reason = candidate.finishReason
+                self.complete = True
+        feedback = answer.promptFeedback
+        if feedback is not None and feedback.blockReason and not self.complete:
+            self.finish_reason = feedback.blockReason
+            self.complete = True
+        if answer.usageMetadata is not None:
+            self.usage = read_usage(answer.usageMetadata) or self.usage
+        self.model = answer.modelVersion or self.model
+
+    def read_tail(self, tail: bytes) -> None:
+        """See `Tap.read_tail`."""
+        found = _USAGE_OBJECT.findall(tail)
+        if found:
+            self.read_whole(b'{"usageMetadata":%b}' % found[-1])
