@@ -20,6 +20,8 @@ REASONS: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filt
 """Of `incomplete_details`; others are a pause."""
 _COUNTS = frozenset({"input_tokens", "output_tokens", "total_tokens", "input_tokens_details", "output_tokens_details"})
 _DETAILS = frozenset({"cached_tokens", "cache_write_tokens", "reasoning_tokens"})
+_COMPLETE = frozenset({"completed", "complete", ""})
+"""The second is careless servers' spelling."""
 _DONE = (b"", b'"completed"', b'"incomplete"', b'"in_progress"')
 _decode_usage = msgspec.json.Decoder(WireUsage).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -97,7 +99,7 @@ def finish_from(status: str, details: bytes, *, called: bool, refused: bool) -> 
     if status == "incomplete":
         reason = Node(details, NAME, "incomplete_details").text("reason") if details[:1] == b"{" else ""
         return Finish(REASONS.get(reason, "pause"), reason or status)
-    if status not in ("completed", ""):
+    if status not in _COMPLETE:
         return Finish("pause", status)
     if refused and not called:
         return Finish("refusal", "completed")
