@@ -20,7 +20,6 @@ from flumegate.ir import events as e
 from flumegate.ir.answer import Answer, Asked
 from flumegate.ir.fold import BrokenStreamError, fold
 from flumegate.ir.grammar import Grammar
-from flumegate.ir.parts import Opaque
 from flumegate.ir.request import Request
 from flumegate.ir.written import Abilities
 from flumegate.wire import sse
@@ -181,7 +180,8 @@ def test_a_folded_stream_is_the_whole_answer(stream: bytes) -> None:
     ends = [json.loads(event.data) for event in sse.read(stream) if event.data != b"[DONE]"]
     whole = next(end["response"] for end in ends if end["type"] == "response.completed")
     ids = ROTATING not in stream
-    assert comparable(fold(streamed([stream])), ids=ids) == comparable(read_answer(json.dumps(whole).encode()), ids=ids)
+    answer = read_answer(json.dumps(whole).encode())
+    assert settled(comparable(fold(streamed([stream])), ids=ids)) == settled(comparable(answer, ids=ids))
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -192,7 +192,7 @@ def test_what_is_written_for_a_client_reads_the_same(stream: bytes) -> None:
     again = streamed(written)
     assert writer.losses.found == []
     if isinstance(events[-1], e.Failed):
-        with pytest.raises(BrokenStreamError, match="."):
+        with pytest.raises(BrokenStreamError):
             fold(again)
         return
     before, after = comparable(fold(events), ids=True), comparable(fold(again), ids=True)
