@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.flumegate
 CONFIG ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve check format test faults bench bench-peers profile fuzz lock docs clean
+.PHONY: help setup setup-dev serve check format test faults bench bench-peers profile fuzz lock docs goldens clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ faults: setup-dev ## long proofs at their stated figures
 	$(BIN)/pytest -m faults --timeout 1800 $(ARGS)
 
 fuzz: setup-dev ## the property tests with fifty times as many examples
-	$(BIN)/pytest tests/wire tests/dialects tests/engine tests/door tests/routing tests/spool tests/manage \
+	$(BIN)/pytest tests/wire tests/ir tests/laws tests/dialects tests/engine tests/door tests/routing tests/spool tests/manage \
 	  --hypothesis-profile=fuzz --timeout 1800 $(ARGS)
 
 bench: setup-dev ## measure against nginx and installed peers, write bench/RESULTS.md
@@ -56,6 +56,9 @@ profile: setup-dev ## where the worker's time goes under the bench's load
 
 docs: setup-dev ## regenerate the generated pages
 	$(BIN)/python scripts/generate_docs.py
+
+goldens: setup-dev ## write what the translation makes of every golden case; read the difference
+	$(BIN)/python scripts/make_goldens.py
 
 lock: setup-dev ## recompile the hashed locks
 	bash scripts/lock.sh
