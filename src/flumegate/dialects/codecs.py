@@ -84,3 +84,5 @@ class EmbeddingCodec(NamedTuple):
     write_request: Callable[[EmbeddingRequest, Abilities], Written] | None = None
     read_answer: Callable[[bytes], EmbeddingAnswer] | None = None
     write_answer: Callable[[EmbeddingAnswer, EmbeddingRequest], bytes] | None = None
+    read_error: Callable[[int, bytes], Failure] | None = None
+    """From status and body of an error answer."""
