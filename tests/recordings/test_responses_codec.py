@@ -169,7 +169,7 @@ def settled(value: Any) -> Any:
     """Providers encrypt state anew, and round probabilities differently, each time that they repeat an item."""
     if isinstance(value, dict):
         return {
-            name: bool(one) if name in ("signature", "fingerprint", "logprob") else settled(one)
+            name: one is not None if name in ("signature", "fingerprint", "logprob") else settled(one)
             for name, one in value.items()
         }
     return [settled(one) for one in value] if isinstance(value, list) else value

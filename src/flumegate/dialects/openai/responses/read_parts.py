@@ -159,7 +159,7 @@ def read_thinking(node: Node, at: str, *, sealed: bool) -> Thinking:
         raw_texts = _read_texts(content, node, RAW_TEXT, more)
         if not texts and raw_texts:
             texts = raw_texts
-            more.setdefault(RAW_TEXT, EMPTY_LIST)
+            more["summary" if RAW_TEXT in more else RAW_TEXT] = EMPTY_LIST
         else:
             more[RAW_TEXT] = msgspec.Raw(content)
     encrypted = node.text("encrypted_content")
