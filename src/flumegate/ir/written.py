@@ -64,3 +64,5 @@ class Abilities(msgspec.Struct, frozen=True, gc=False):
     """Chat servers: the message field in which earlier reasoning goes back (`reasoning_content`, `reasoning`)."""
     num_ctx: int | None = None
     """Ollama: the window to ask for."""
+    cache_marks: bool | None = None
+    """Takes breakpoints for its prompt cache."""
