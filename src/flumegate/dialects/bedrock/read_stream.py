@@ -30,9 +30,9 @@ class _Call(msgspec.Struct, gc=False, rename="camel"):
 
 
 class _Begin(msgspec.Struct, gc=False, rename="camel"):
-    tool_use: msgspec.Raw | None = None
-    tool_result: msgspec.Raw | None = None
-    image: msgspec.Raw | None = None
+    tool_use: msgspec.Raw = msgspec.Raw(b"")
+    tool_result: msgspec.Raw = msgspec.Raw(b"")
+    image: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _BlockStart(msgspec.Struct, gc=False, rename="camel"):
@@ -54,9 +54,9 @@ class _Delta(msgspec.Struct, gc=False, rename="camel"):
     text: str | None = None
     tool_use: _Arguments | None = None
     reasoning_content: _Reasoning | None = None
-    citation: msgspec.Raw | None = None
+    citation: msgspec.Raw = msgspec.Raw(b"")
     tool_result: list[msgspec.Raw] | None = None
-    image: msgspec.Raw | None = None
+    image: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _BlockDelta(msgspec.Struct, gc=False, rename="camel"):
@@ -79,6 +79,10 @@ _decode_image = msgspec.json.Decoder(_ImageDelta).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ReadError)
+
+
+def _is_there(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in (b"", b"null")
 
 
 class _Open:
@@ -186,16 +190,16 @@ class BedrockStreamReader:
         if begin is None:
             return
         self._close(event.content_block_index, told)
-        if begin.tool_use is not None:
+        if _is_there(begin.tool_use):
             call = _decode_call(begin.tool_use)
             if call.type in CLIENT_CALLS:
                 self._called = True
                 self._tell(event.content_block_index, ToolCall(call.tool_use_id, call.name), told)
             else:
                 self._blocks[event.content_block_index] = _Whole("toolUse", begin.tool_use)
-        elif begin.tool_result is not None:
+        elif _is_there(begin.tool_result):
             self._blocks[event.content_block_index] = _Whole("toolResult", begin.tool_result)
-        elif begin.image is not None:
+        elif _is_there(begin.image):
             self._blocks[event.content_block_index] = _Whole("image", begin.image)
 
     def _tell(self, place: int, part: Part, told: list[e.Event]) -> _Open:
@@ -227,7 +231,7 @@ class BedrockStreamReader:
             self._grow_call(place, delta.tool_use.input, told)
         elif delta.reasoning_content is not None:
             self._grow_thinking(place, delta.reasoning_content, told)
-        elif delta.citation is not None:
+        elif _is_there(delta.citation):
             block = self._growing(place, Text(""), told)
             told.append(e.Cited(block.index, read_citation(Node(delta.citation, NAME, "delta.citation"))))
         else:
@@ -259,7 +263,7 @@ class BedrockStreamReader:
             return  # a kind of delta that nobody here knows
         if delta.tool_result is not None:
             block.pieces.extend(delta.tool_result)
-        elif delta.image is not None:
+        elif _is_there(delta.image):
             source = _decode_image(delta.image).source
             if source is not None:
                 block.pieces.append(source.bytes)
