@@ -114,6 +114,12 @@ def test_vital_members_are_named_only_where_they_are() -> None:
     assert node(a=b"null").left(vital=("a",)) is None
 
 
+def test_trivial_members_are_kept_and_marked() -> None:
+    """Ids and echoes come back to their own dialect; others need not report them."""
+    extras = node(id=b'"a"', seed=b"1").left(trivial=("id", "status"))
+    assert extras == Extras("chat", {"id": msgspec.Raw(b'"a"'), "seed": msgspec.Raw(b"1")}, (), ("id",))
+
+
 def test_own_members_are_given_back_and_never_over_others() -> None:
     """Only the dialect that left them over writes them, and what the writer said itself stands."""
     extras = Extras("chat", {"seed": msgspec.Raw(b"1"), "annex": msgspec.Raw(b"2")})

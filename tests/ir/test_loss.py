@@ -61,6 +61,24 @@ def test_foreign_extras_are_reported_one_by_one() -> None:
     assert "Anthropic" in losses.found[0].reason
 
 
+def test_what_nobody_can_miss_is_no_loss() -> None:
+    """An id of an item or an echo of a setting is left out without a word."""
+    losses = Losses()
+    fields = {"id": msgspec.Raw(b'"a"'), "annex": msgspec.Raw(b"1")}
+    losses.extras(Extras("responses", fields, trivial=("id",)), "input[0]", ("chat",), "Chat")
+    assert [loss.path for loss in losses.found] == ["input[0].annex"]
+
+
+def test_the_same_loss_is_told_once() -> None:
+    """A place with the same words twice says nothing new; another kind or another reason does."""
+    losses = Losses()
+    for _ in range(3):
+        losses.dropped("cache", "No cache.")
+        losses.approximated("cache", "No cache.")
+        losses.dropped("cache", "None at all.")
+    assert len(losses.found) == 3
+
+
 @pytest.mark.parametrize(("vital", "kind"), [(True, "refused"), (False, "dropped")])
 def test_a_foreign_block_is_reported(vital: bool, kind: str) -> None:
     """Content is refused, traces of a provider's own tools are dropped, and the block's type is named."""

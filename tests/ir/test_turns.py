@@ -60,14 +60,14 @@ def test_neighbours_of_one_speaker_become_one_turn() -> None:
 
 def test_what_a_reader_left_over_survives_grouping() -> None:
     """Names and extras of the second turn are not lost on the way, or nobody could report them."""
-    first = Extras("chat", {"a": msgspec.Raw(b"1"), "b": msgspec.Raw(b"1")}, ("a",))
-    second = Extras("chat", {"b": msgspec.Raw(b"2"), "c": msgspec.Raw(b"2")}, ("c", "a"))
+    first = Extras("chat", {"a": msgspec.Raw(b"1"), "b": msgspec.Raw(b"1")}, ("a",), ("b",))
+    second = Extras("chat", {"b": msgspec.Raw(b"2"), "c": msgspec.Raw(b"2")}, ("c", "a"), ("b",))
     one = Turn("user", name="ann", extras=first)
     two = Turn("user", name="bob", extras=second)
     both = grouped([one, two])[0]
     assert (both.name, both.extras) == (
         "ann",
-        Extras("chat", {"a": msgspec.Raw(b"1"), "b": msgspec.Raw(b"1"), "c": msgspec.Raw(b"2")}, ("a", "c")),
+        Extras("chat", {"a": msgspec.Raw(b"1"), "b": msgspec.Raw(b"1"), "c": msgspec.Raw(b"2")}, ("a", "c"), ("b",)),
     )
     assert grouped([USER, two])[0].extras == second
     assert grouped([one, USER])[0].extras == first

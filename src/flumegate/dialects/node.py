@@ -135,12 +135,20 @@ class Node:
         raw = self._members.get(name)
         return raw is not None and bytes(raw)[:1] == b"["
 
-    def left(self, vital: tuple[str, ...] = ()) -> Extras | None:
-        """Return what was not taken, nulls aside; `vital` names members without which the meaning changes."""
+    def left(self, vital: tuple[str, ...] = (), trivial: tuple[str, ...] = ()) -> Extras | None:
+        """Return what was not taken, nulls aside.
+
+        `vital` names members without which the meaning changes, `trivial` those that nobody else can miss.
+        """
         fields = {name: raw for name, raw in self._members.items() if bytes(raw) != _NULL}
         if not fields:
             return None
-        return Extras(self.dialect, fields, tuple(name for name in vital if name in fields))
+        return Extras(
+            self.dialect,
+            fields,
+            tuple(name for name in vital if name in fields),
+            tuple(name for name in trivial if name in fields),
+        )
 
 
 def give_back(members: dict[str, Any], extras: Extras | None, *own: str) -> None:

@@ -41,28 +41,36 @@ class Losses:
 
     def __init__(self) -> None:
         self.found: list[Loss] = []
+        self._known: set[Loss] = set()
+
+    def _note(self, loss: Loss) -> None:
+        if loss not in self._known:  # the same words about the same place tell nothing new
+            self._known.add(loss)
+            self.found.append(loss)
 
     def dropped(self, path: str, reason: str) -> None:
         """Note that a hint was left out."""
-        self.found.append(Loss("dropped", path, reason))
+        self._note(Loss("dropped", path, reason))
 
     def approximated(self, path: str, reason: str) -> None:
         """Note that something was said less exactly."""
-        self.found.append(Loss("approximated", path, reason))
+        self._note(Loss("approximated", path, reason))
 
     def invented(self, path: str, reason: str) -> None:
         """Note that something was added."""
-        self.found.append(Loss("invented", path, reason))
+        self._note(Loss("invented", path, reason))
 
     def refused(self, path: str, reason: str) -> None:
         """Note that the request cannot be sent; the writer goes on all the same, so that all reasons are found."""
-        self.found.append(Loss("refused", path, reason))
+        self._note(Loss("refused", path, reason))
 
     def extras(self, extras: Extras | None, at: str, own: tuple[str, ...], target: str) -> None:
         """Report members that only another dialect knows; `own` names the dialects whose members are written."""
         if extras is None or extras.dialect in own:
             return
         for name in extras.fields:
+            if name in extras.trivial:
+                continue
             path = f"{at}.{name}" if at else name
             if name in extras.vital:
                 self.refused(path, f"{target} has nothing like it.")

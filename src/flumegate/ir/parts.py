@@ -20,6 +20,9 @@ class Extras(msgspec.Struct, frozen=True, gc=False):
     fields: dict[str, msgspec.Raw]
     vital: tuple[str, ...] = ()
     """Names among them without which the request would mean something else: a writer that cannot say them refuses."""
+    trivial: tuple[str, ...] = ()
+    """Names among them that tell nothing to anybody else (ids of items, echoes of settings, durations): their own
+    dialect gets them back, and no other reports them as a loss."""
 
 
 class CacheMark(msgspec.Struct, frozen=True, gc=False):

@@ -50,7 +50,12 @@ def _united(first: Extras | None, second: Extras | None) -> Extras | None:
     """Return the extras of two turns that become one: what is not written must still be reported."""
     if first is None or second is None:
         return first or second
-    return Extras(first.dialect, second.fields | first.fields, tuple(dict.fromkeys(first.vital + second.vital)))
+    return Extras(
+        first.dialect,
+        second.fields | first.fields,
+        tuple(dict.fromkeys(first.vital + second.vital)),
+        tuple(dict.fromkeys(first.trivial + second.trivial)),
+    )
 
 
 def _results_first(turn: Turn) -> Turn:
