@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET, put_back
-from flumegate.ir.answer import Asked
+from flumegate.dialects.anthropic.messages.stops import write_stop
+from flumegate.ir.answer import Asked, Finish
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Extras, Opaque, Thinking, ToolCall
 from flumegate.ir.seal import seal
@@ -28,11 +29,14 @@ def message(identity: str, model: str, asked: Asked) -> dict[str, Any]:
 
 
 def ending(
-    members: dict[str, Any], losses: Losses, extras: Extras | None, stop: dict[str, Any], usage: dict[str, Any]
+    members: dict[str, Any], losses: Losses, extras: Extras | None, finish: Finish, usage: dict[str, Any]
 ) -> None:
     """Add the end, the usage, and what a choice says beside them; a reason that only Anthropic knows wins."""
     report(losses, extras)
     put_back(members, extras)
+    stop = write_stop(finish)
+    if finish.detail and "stop_details" not in stop:
+        losses.dropped("finish.detail", f"{TARGET} explains only refusals.")
     for name, value in (stop | {"usage": usage}).items():
         members[name] = _united(value, members.get(name))
 

@@ -46,6 +46,9 @@ class Draft:
         """Note a breakpoint; called in the order in which the model reads."""
         if cache is None:
             return
+        if self.abilities.cache_marks is False:
+            self.losses.dropped(f"{at}.cache", "The model takes no cache breakpoints.")
+            return
         if cache.ttl not in _TTLS and not self.own:
             self.losses.approximated(f"{at}.cache", f"{TARGET} keeps a cache for 5m or 1h; its default is used.")
             cache = CacheMark()

@@ -124,6 +124,8 @@ class MessagesStreamReader:
         self._out.append(e.Failed(failure))
 
     def _take(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            return  # no word of this dialect, but some servers end everything with it
         event = _decode(data)
         kind = event.type
         if kind == "content_block_delta":

@@ -18,7 +18,7 @@ from flumegate.dialects.anthropic.messages.answer_blocks import (
 )
 from flumegate.dialects.anthropic.messages.citations import write_citation
 from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET, put_back
-from flumegate.dialects.anthropic.messages.stops import CUT_SHORT, write_stop
+from flumegate.dialects.anthropic.messages.stops import CUT_SHORT
 from flumegate.dialects.anthropic.messages.usage import write_usage
 from flumegate.dialects.anthropic.messages.write_blocks import as_object
 from flumegate.ir.answer import Answer, Asked, Choice
@@ -46,7 +46,7 @@ def write_answer(answer: Answer, asked: Asked) -> tuple[bytes, tuple[Loss, ...]]
     put_back(members, answer.extras)
     if answer.usage is None:
         losses.invented("usage", "The provider reported no usage; zeros stand for it.")
-    ending(members, losses, choice.extras, write_stop(choice.finish), write_usage(answer.usage))
+    ending(members, losses, choice.extras, choice.finish, write_usage(answer.usage))
     return _encode(members), tuple(losses.found)
 
 

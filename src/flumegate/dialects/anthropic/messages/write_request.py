@@ -118,13 +118,13 @@ def _write_sampling(draft: Draft, members: dict[str, Any]) -> None:
 
 
 def _settle_sampling(draft: Draft, members: dict[str, Any]) -> None:
-    """Leave out what thinking with a budget does not allow beside it."""
-    if draft.own or members.get("thinking", {}).get("type") != "enabled":
+    """Leave out what a model that thinks does not allow beside it."""
+    if draft.own or members.get("thinking", {}).get("type", "disabled") == "disabled":
         return
-    for name in ("temperature", "top_k"):
-        if members.get(name, 1 if name == "temperature" else None) not in (None, 1):
-            del members[name]
-            draft.losses.dropped(name, "The model takes it only where it does not think.")
+    refused = {"temperature": members.get("temperature", 1) != 1, "top_k": "top_k" in members}
+    for name in [name for name, is_refused in refused.items() if is_refused]:
+        del members[name]
+        draft.losses.dropped(name, "The model takes it only where it does not think.")
     if members.get("top_p", 1) < 0.95:
         del members["top_p"]
         draft.losses.dropped("top_p", "The model takes no less than 0.95 where it thinks.")

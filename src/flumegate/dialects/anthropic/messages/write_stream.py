@@ -16,7 +16,7 @@ from flumegate.dialects.anthropic.errors import write_failure
 from flumegate.dialects.anthropic.messages import answer_blocks as whole
 from flumegate.dialects.anthropic.messages.citations import write_citation
 from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET, put_back
-from flumegate.dialects.anthropic.messages.stops import CUT_SHORT, write_stop
+from flumegate.dialects.anthropic.messages.stops import CUT_SHORT
 from flumegate.dialects.anthropic.messages.usage import write_usage
 from flumegate.dialects.anthropic.messages.write_blocks import as_object
 from flumegate.ir import events as e
@@ -254,7 +254,7 @@ class MessagesStreamWriter:
         if self._usage is None:
             self.losses.invented("usage", "The provider reported no usage; zeros stand for it.")
         members: dict[str, Any] = {}
-        whole.ending(members, self.losses, self._extras, write_stop(self._finish), write_usage(self._usage))
+        whole.ending(members, self.losses, self._extras, self._finish, write_usage(self._usage))
         delta = {name: members.pop(name) for name in _IN_DELTA if name in members}
         event = {"type": "message_delta", "delta": delta, **members}
         return b"event: message_delta\ndata: %b\n\n%b" % (_encode(event), _STOP)
