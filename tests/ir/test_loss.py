@@ -86,3 +86,10 @@ def test_a_foreign_block_is_reported(vital: bool, kind: str) -> None:
     losses.opaque(Opaque("messages", "server_tool_use", b"{}", vital, "messages[0].content[1]"), "Chat")
     assert [(loss.kind, loss.path) for loss in losses.found] == [(kind, "messages[0].content[1]")]
     assert "'server_tool_use'" in losses.found[0].reason
+
+
+def test_a_block_of_an_answer_is_named_by_its_type() -> None:
+    """Parts of answers have no place in the client's document, and a loss without a path tells nothing."""
+    losses = Losses()
+    losses.opaque(Opaque("messages", "server_tool_use", b"{}", vital=False), "Chat")
+    assert [loss.code for loss in losses.found] == ["dropped:server_tool_use"]

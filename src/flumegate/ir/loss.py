@@ -78,8 +78,9 @@ class Losses:
                 self.dropped(path, f"{target} has nothing like it.")
 
     def opaque(self, part: Opaque, target: str) -> None:
-        """Report a block that only another dialect knows."""
+        """Report a block that only another dialect knows; one of an answer has no place but its name."""
+        place = part.at or part.kind
         if part.vital:
-            self.refused(part.at, f"{target} has no block of type {part.kind[:60]!r}.")
+            self.refused(place, f"{target} has no block of type {part.kind[:60]!r}.")
         else:
-            self.dropped(part.at, f"{target} has no block of type {part.kind[:60]!r}.")
+            self.dropped(place, f"{target} has no block of type {part.kind[:60]!r}.")
