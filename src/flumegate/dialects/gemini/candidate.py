@@ -45,6 +45,7 @@ class Candidate:
         "_out",
         "_said",
         "_signature",
+        "_sources",
         "_thinking",
         "finished",
     )
@@ -62,6 +63,8 @@ class Candidate:
         """The block of a call that comes in pieces, if any."""
         self._arguments = Arguments()
         self._signature = ("", "")
+        self._sources: msgspec.Raw | None = None
+        """The last `groundingMetadata` that belongs to no text yet."""
         self._called = False
         self._extras: Extras | None = None
         self._finish: tuple[str, str] = ("", "")
@@ -98,6 +101,7 @@ class Candidate:
             content_left = content.left()
         left = gathered(node.left(), content_left, "content")
         if left is not None:
+            self._sources = left.fields.get("groundingMetadata", self._sources)
             known = self._extras.fields if self._extras is not None else {}
             self._extras = Extras(NAME, known | left.fields, left.vital)
 
@@ -131,7 +135,7 @@ class Candidate:
         """Say a part that is a block of its own."""
         self.close()
         block = self._counter.next_block()
-        said = ""
+        said = None
         match part:
             case Text():
                 said = part.text
@@ -142,7 +146,7 @@ class Candidate:
             case _:
                 pass  # comes whole
         self._out.append(Opened(block, part, self._number))
-        if said:
+        if said is not None:
             self._out.append(Grew(block, said))
         self._out.append(Closed(block))
 
@@ -186,16 +190,16 @@ class Candidate:
         if self._call >= 0:
             self._end_call()
         if self._open >= 0:
+            if self._sources is not None and not self._thinking:
+                for citation in read_citations(self._sources, "".join(self._said)):
+                    self._out.append(Cited(self._open, citation))
+                self._sources = None
             self._out.append(Closed(self._open))
             self._open = -1
         self._said.clear()
 
     def finish(self, raw: str, detail: str) -> None:
         """Take the reason why it ended."""
-        grounding = self._extras.fields.get("groundingMetadata") if self._extras is not None else None
-        if grounding is not None and self._open >= 0 and not self._thinking:
-            for citation in read_citations(grounding, "".join(self._said)):
-                self._out.append(Cited(self._open, citation))
         self.close()
         self._finish = (raw, detail)
         self.finished = True

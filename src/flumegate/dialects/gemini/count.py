@@ -11,6 +11,7 @@ from flumegate.dialects.node import ReadError
 from flumegate.ir.request import Request
 from flumegate.ir.written import Abilities, Written
 
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -29,8 +30,9 @@ def write_count_request(request: Request, abilities: Abilities) -> Written:
     """Return the body that asks for a count: wrapped, as only so tools and instructions are counted."""
     written = write_request(request, abilities)
     model = abilities.model if "/" in abilities.model else f"models/{abilities.model}"
-    wrapped = b'{"generateContentRequest":{"model":%b,%b}' % (_encode(model), written.body[1:])
-    return msgspec.structs.replace(written, body=wrapped)
+    members = _decode(written.body)
+    wrapped = {"generateContentRequest": {"model": model} | members}
+    return msgspec.structs.replace(written, body=_encode(wrapped))
 
 
 def read_count_answer(body: bytes) -> int:

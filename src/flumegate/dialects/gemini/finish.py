@@ -5,6 +5,8 @@ from __future__ import annotations
 from flumegate.ir.answer import Finish, FinishReason, finish_of
 from flumegate.ir.failure import Failure
 
+PROMPT = "promptFeedback."
+"""Before the raw reason of an answer that never began, as the prompt was blocked: the same words mean both."""
 _REASONS: dict[str, FinishReason] = {"STOP": "stop", "FINISH_REASON_UNSPECIFIED": "stop", "MAX_TOKENS": "length"}
 _BROKEN = frozenset(
     (
@@ -25,22 +27,6 @@ _WORDS: dict[FinishReason, str] = {
     "filter": "SAFETY",
     "refusal": "SAFETY",
 }
-_FILTERS = frozenset(
-    [
-        "SAFETY",
-        "RECITATION",
-        "LANGUAGE",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "OTHER",
-        "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT",
-        "IMAGE_RECITATION",
-        "IMAGE_OTHER",
-        "NO_IMAGE",
-    ]
-)
 
 
 def read_finish(raw: str, detail: str, *, called: bool) -> Finish:
@@ -59,9 +45,7 @@ def broken(raw: str, detail: str) -> Failure | None:
 def write_finish(finish: Finish) -> str:
     """Return Google's word: the one that was read, else the nearest."""
     word = _WORDS[finish.reason]
-    if word == "SAFETY" and (finish.raw in _FILTERS):
-        return finish.raw
-    return word
+    return finish.raw if word == "SAFETY" and finish.raw.isupper() else word
 
 
 def minted(answer_id: str, number: int) -> str:

@@ -1,4 +1,4 @@
-"""`groundingMetadata` as citations and back. Google counts offsets in bytes of UTF-8, the neutral form in characters."""
+"""`groundingMetadata` as citations and back. Google counts in bytes of UTF-8, the neutral form in characters."""
 
 from __future__ import annotations
 

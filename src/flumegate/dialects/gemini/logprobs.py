@@ -1,4 +1,4 @@
-"""`logprobsResult` and OpenAI's list of log probabilities, each as raw JSON; Google's `tokenId` travels as `token_id`."""
+"""`logprobsResult` and OpenAI's list of log probabilities, as raw JSON; Google's `tokenId` travels as `token_id`."""
 
 from __future__ import annotations
 

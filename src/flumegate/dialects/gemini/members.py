@@ -115,8 +115,13 @@ class Members(Node):
     def lists(self, name: str) -> list[Members]:
         """Do the same, typed as what they are."""
         place = self.at(name)
-        items = self.items(name) if self.is_list(name) or name not in self else [msgspec.Raw(self.raw(name))]
+        items = [msgspec.Raw(self.raw(name))] if self.is_object(name) else self.items(name)
         return [Members(raw, self.dialect, f"{place}[{number}]") for number, raw in enumerate(items)]
+
+    def is_object(self, name: str) -> bool:
+        """Tell whether a member is an object, without taking it."""
+        raw = self._members.get(name)
+        return raw is not None and bytes(raw)[:1] == b"{"
 
     def object_text(self, name: str) -> str:
         """Take an object as the text that it was written in; empty = absent or null."""
@@ -150,8 +155,8 @@ class Members(Node):
         return self._members[name]
 
     def put(self, name: str, left: Extras) -> None:
-        """Put an object of leftovers back, so that it is left over itself."""
-        self._members[name] = msgspec.Raw(_encode(left.fields))
+        """Put the leftovers of a member that was taken back, so that they are left over here."""
+        self._members |= {f"{name}.{inner}": raw for inner, raw in left.fields.items()}
 
     def whole(self) -> bytes:
         """Return what has not been taken, as an object."""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from flumegate.dialects.gemini.finish import broken, minted, read_finish
+from flumegate.dialects.gemini.finish import PROMPT, broken, minted, read_finish
 from flumegate.dialects.gemini.grounding import read_citations
 from flumegate.dialects.gemini.logprobs import read_logprobs
 from flumegate.dialects.gemini.members import Members, gathered
@@ -59,7 +59,7 @@ def blocked_by(node: Members) -> Finish | None:
     left = feedback.left()
     if left is not None:
         node.put("promptFeedback", left)
-    return Finish("filter", reason, detail=detail)
+    return Finish("filter", PROMPT + reason, detail=detail)
 
 
 def _read_usage(node: Members) -> Usage | None:

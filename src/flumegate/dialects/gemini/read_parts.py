@@ -52,25 +52,31 @@ def read_part(raw: msgspec.Raw | bytes, calls: Calls, at: str, path: str) -> Par
     node = Members(raw, path=path)
     if "text" in node:
         return _read_text(node, at)
+    if node.names() == ["thoughtSignature"]:
+        return _state(node.text("thoughtSignature"), at)
     for kind in _KINDS:
         inner = node.node(kind)
         if inner is not None:
-            match kind:
-                case "functionCall":
-                    return _read_call(node, inner, calls, at)
-                case "functionResponse":
-                    return _read_result(node, inner, calls, at)
-                case "inlineData":
-                    return _read_data(node, inner, at)
-                case _:
-                    return _read_file(node, inner, at)
-    names = node.names()
-    if names == ["thoughtSignature"]:
-        return _state(node.text("thoughtSignature"), at)
-    kind = next((name for name in names if name in _TRACES), "")
-    if kind:
-        return Opaque(NAME, kind, bytes(raw), vital=False, at=at)
-    return Opaque(NAME, next((name for name in names if name != "thoughtSignature"), "empty"), bytes(raw), at=at)
+            return _read_kind(kind, node, inner, calls, at)
+    return _read_unknown(raw, node.names(), at)
+
+
+def _read_kind(kind: str, node: Members, inner: Members, calls: Calls, at: str) -> Part:
+    match kind:
+        case "functionCall":
+            return _read_call(node, inner, calls, at)
+        case "functionResponse":
+            return _read_result(node, inner, calls, at)
+        case "inlineData":
+            return _read_data(node, inner, at)
+        case _:
+            return _read_file(node, inner, at)
+
+
+def _read_unknown(raw: msgspec.Raw | bytes, names: list[str], at: str) -> Opaque:
+    trace = next((name for name in names if name in _TRACES), "")
+    kind = trace or next((name for name in names if name != "thoughtSignature"), "empty")
+    return Opaque(NAME, kind, bytes(raw), vital=not trace, at=at)
 
 
 def _state(value: str, at: str) -> Thinking:

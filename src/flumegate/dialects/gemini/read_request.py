@@ -70,7 +70,7 @@ def _read_content(content: Members, calls: Calls) -> Turn:
 
 def _turn(role: Role, content: Members, calls: Calls) -> Turn:
     place = content.at("parts")
-    raws = content.items("parts") if content.is_list("parts") or "parts" not in content else [content.raw("parts")]
+    raws = [content.raw("parts")] if content.is_object("parts") else content.items("parts")
     parts = tuple(read_part(raw, calls, f"{place}[{number}]", f"{place}[{number}]") for number, raw in enumerate(raws))
     return Turn(role, parts, at=content.path, extras=content.left())
 

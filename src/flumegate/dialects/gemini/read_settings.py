@@ -47,26 +47,26 @@ def read_choice(node: Members) -> tuple[ToolChoice | None, Extras | None]:
     if config is None:
         return None, None
     calling = config.node("functionCallingConfig")
-    if calling is None:
-        return None, config.left()
+    return None if calling is None else _read_calling(calling), config.left()
+
+
+def _read_calling(calling: Members) -> ToolChoice:
     names = calling.strings("allowedFunctionNames")
     place, mode = calling.at("mode"), calling.text("mode").upper()
-    if mode and mode != "MODE_UNSPECIFIED" and mode not in _MODES:
-        raise ReadError(place, f"It must be one of {', '.join(_MODES)}, not {mode[:40]!r}.")
     extras = calling.left()
     match mode:
-        case "ANY" if len(names) == 1:
-            return ToolChoice("named", names, extras=extras), config.left()
         case "ANY" if names:
-            return ToolChoice("allowed", names, required=True, extras=extras), config.left()
+            return ToolChoice("allowed" if len(names) > 1 else "named", names, required=len(names) > 1, extras=extras)
         case "ANY":
-            return ToolChoice("required", extras=extras), config.left()
+            return ToolChoice("required", extras=extras)
         case "NONE":
-            return ToolChoice("none", names, extras=extras), config.left()
+            return ToolChoice("none", names, extras=extras)
         case "VALIDATED":  # by itself a promise on the arguments' form, which other dialects keep or not
-            return _validated(names, extras), config.left()
+            return _validated(names, extras)
+        case "" | "AUTO" | "MODE_UNSPECIFIED":
+            return ToolChoice("auto", names, extras=extras)
         case _:
-            return ToolChoice("auto", names, extras=extras), config.left()
+            raise ReadError(place, f"It must be one of {', '.join(_MODES)}, not {mode[:40]!r}.")
 
 
 def _validated(names: tuple[str, ...], extras: Extras | None) -> ToolChoice:

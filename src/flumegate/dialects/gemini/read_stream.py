@@ -115,7 +115,11 @@ class GeminiStreamReader:
             return
         self._start(chunk.responseId, chunk.modelVersion, chunk.createTime)
         for candidate in chunk.candidates:
-            state = self._candidate(candidate.index)
+            try:
+                state = self._candidates.get(candidate.index) or self._candidate(candidate.index)
+            except ReadError as error:
+                self._fail(_garbage(error))
+                return
             for part in candidate.content.parts:
                 state.say(part.text, thought=part.thought)
         if chunk.usageMetadata is not None:
@@ -126,7 +130,7 @@ class GeminiStreamReader:
         try:
             self._read(Members(data))
         except (ReadError, *_FAILURES) as error:
-            self._fail(Failure("garbage", f"An event of the stream cannot be read: {str(error)[:200]}"))
+            self._fail(_garbage(error))
 
     def _read(self, node: Members) -> None:
         if "error" in node:
@@ -184,13 +188,12 @@ class GeminiStreamReader:
         states = self._candidates
         if 0 not in states and self._blocked is not None:
             self._candidate(0)
-        if True:
-            open_ended = 0 not in states or not all(state.finished for state in states.values())
-            if open_ended and self._blocked is None:
-                self._fail(Failure("cut", "The stream ended without a finish reason."))
-                return
-            for state in states.values():
-                state.end(self._blocked)
+        open_ended = 0 not in states or not all(state.finished for state in states.values())
+        if open_ended and self._blocked is None:
+            self._fail(Failure("cut", "The stream ended without a finish reason."))
+            return
+        for state in states.values():
+            state.end(self._blocked)
         self._report_usage()
         self._out.append(Ended())
         self._done = True
@@ -200,3 +203,7 @@ class GeminiStreamReader:
             self._report_usage()
         self._out.append(Failed(failure))
         self._done = True
+
+
+def _garbage(error: Exception) -> Failure:
+    return Failure("garbage", f"An event of the stream cannot be read: {str(error)[:200]}")

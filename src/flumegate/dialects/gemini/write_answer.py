@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from flumegate.dialects.gemini.finish import minted, write_finish
+from flumegate.dialects.gemini.finish import PROMPT, minted, write_finish
 from flumegate.dialects.gemini.grounding import write_citations
 from flumegate.dialects.gemini.logprobs import write_logprobs
 from flumegate.dialects.gemini.members import NAME, give_back
@@ -59,14 +59,14 @@ def is_blocked(answer: Answer) -> bool:
 
 def is_prompt_block(finish: Finish) -> bool:
     """Tell whether the finish is that of a prompt which Gemini blocked, not of an answer."""
-    return (
-        finish.reason == "filter" and bool(finish.raw) and finish.raw.isupper() and write_finish(finish) != finish.raw
-    )
+    return finish.reason == "filter" and finish.raw.startswith(PROMPT)
 
 
 def write_block(finish: Finish) -> Members:
     """Return the `promptFeedback`."""
-    return {"blockReason": finish.raw} | ({"blockReasonMessage": finish.detail} if finish.detail else {})
+    return {"blockReason": finish.raw.removeprefix(PROMPT)} | (
+        {"blockReasonMessage": finish.detail} if finish.detail else {}
+    )
 
 
 def _write_candidate(choice: Choice, number: int, writer: PartWriter, losses: Losses) -> Members:
@@ -117,7 +117,9 @@ class PartWriter:
         self._losses = losses
         self._calls = 0
 
-    def write(self, part: Part, at: str, *, cut: bool = False) -> Members | msgspec.Raw | None:
+    def write(  # noqa: PLR0911 - one return for every kind of part
+        self, part: Part, at: str, *, cut: bool = False
+    ) -> Members | msgspec.Raw | None:
         """Return a part, or None where it cannot be said. `cut`: the answer was cut short, so a call may be broken."""
         match part:
             case Text():

@@ -54,7 +54,7 @@ class Contents:
         self._names = tool_names(request.turns)
         self._minted: set[str] = set()
         self._calls = Calls()
-        self._behind: list[Part] = []
+        self._behind: list[Media] = []
         """Files of tool results, for models that take none in a result: they follow the results."""
         system, rest = leading_system(request.turns)
         self.system = self._write_system(system)
@@ -66,7 +66,7 @@ class Contents:
             self._write_turn(turn, signed=number >= step)
 
     def _write_system(self, turns: tuple[Turn, ...]) -> Members:
-        parts: list[Members] = []
+        parts: list[Members | msgspec.Raw] = []
         members: Members = {}
         for turn in turns:
             self._report_turn(turn)
@@ -102,27 +102,24 @@ class Contents:
         give_back(members, turn.extras)
         self.written.append(members)
 
-    def _write_parts(self, turn: Turn, *, signed: bool) -> list[Members]:
-        written: list[Members] = []
+    def _write_parts(self, turn: Turn, *, signed: bool) -> list[Members | msgspec.Raw]:
+        written: list[Members | msgspec.Raw] = []
         wants_signature = signed and turn.role == "assistant" and self._abilities.adaptive_thinking is True
         for part in turn.parts:
             members = self._write_part(part)
             if members is None:
                 continue
-            if wants_signature and isinstance(part, ToolCall):
+            if wants_signature and isinstance(part, ToolCall) and isinstance(members, dict):
                 wants_signature = False  # of parallel calls only the first bears one
                 if "thoughtSignature" not in members:
                     members["thoughtSignature"] = BYPASS
                     self.bypassed = True
             written.append(members)
-        for media in self._behind:
-            behind = self._write_part(media)
-            if behind is not None:
-                written.append(behind)
+        behind = [self._write_media(media) for media in self._behind]
         self._behind.clear()
-        return written
+        return written + [media for media in behind if media is not None]
 
-    def _write_part(self, part: Part) -> Members | None:
+    def _write_part(self, part: Part) -> Members | msgspec.Raw | None:  # noqa: PLR0911 - one for every kind of part
         if not isinstance(part, Opaque | Refusal) and part.cache is not None:
             self.marked = True
         match part:
@@ -237,7 +234,7 @@ class Contents:
             self.marked = True
         return write_media(media, self._losses, own=self._own)
 
-    def _write_opaque(self, part: Opaque) -> Any:  # noqa: ANN401 - raw JSON in the place of an object
+    def _write_opaque(self, part: Opaque) -> msgspec.Raw | None:
         if part.dialect == NAME:
             return msgspec.Raw(part.raw)
         self._losses.opaque(part, TARGET)

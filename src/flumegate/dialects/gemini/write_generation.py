@@ -119,22 +119,21 @@ def _write_amount(reasoning: Reasoning, abilities: Abilities, losses: Losses) ->
     """Return budget or level, never both: Gemini refuses that."""
     takes_levels = bool(abilities.efforts)
     takes_budget = abilities.thinking_budget is True or (abilities.thinking_budget is None and not takes_levels)
-    if reasoning.enabled is False or reasoning.effort == "none":
-        if takes_budget:
-            return {"thinkingBudget": 0}
-        return _write_level("none", abilities, losses)
-    if reasoning.budget_tokens is not None and (takes_budget or not reasoning.effort):
-        if takes_budget:
-            return {"thinkingBudget": reasoning.budget_tokens}
+    effort, budget = reasoning.effort, reasoning.budget_tokens
+    if reasoning.enabled is False or effort == "none":
+        return {"thinkingBudget": 0} if takes_budget else _write_level("none", abilities, losses)
+    if budget is not None and takes_budget:
+        return {"thinkingBudget": budget}
+    if budget is not None and effort is None:
         losses.approximated("reasoning.budget_tokens", "The model takes a level instead of a budget.")
-        return _write_level(_level_of(reasoning.budget_tokens), abilities, losses)
-    if reasoning.effort is not None:
-        if abilities.thinking_budget is True and not takes_levels:
-            if reasoning.effort in ("xhigh", "max"):
-                losses.approximated("reasoning.effort", "The model's largest budget is sent.")
-            return {"thinkingBudget": _BUDGETS[reasoning.effort]}
-        return _write_level(reasoning.effort, abilities, losses)
-    return {"thinkingBudget": -1} if reasoning.enabled and takes_budget else {}
+        return _write_level(_level_of(budget), abilities, losses)
+    if effort is None:
+        return {"thinkingBudget": -1} if reasoning.enabled and takes_budget else {}
+    if takes_levels or abilities.thinking_budget is not True:
+        return _write_level(effort, abilities, losses)
+    if effort in ("xhigh", "max"):
+        losses.approximated("reasoning.effort", "The model's largest budget is sent.")
+    return {"thinkingBudget": _BUDGETS[effort]}
 
 
 def _level_of(budget: int) -> Effort:

@@ -41,7 +41,7 @@ class _Block:
         """What must be known whole: arguments, and texts for their citations."""
         self.citations: list[Citation] = []
         part = opened.part
-        self.held = not isinstance(part, Thinking | Refusal) and not (isinstance(part, Text) and part.extras is None)
+        self.held = not (isinstance(part, Refusal) or (isinstance(part, Text | Thinking) and part.extras is None))
         """It goes out in one piece."""
 
 
@@ -56,14 +56,11 @@ class GeminiStreamWriter:
         self._tail = b"}"
         self._blocks: dict[int, _Block] = {}
         self._around: dict[tuple[int, bool], tuple[bytes, bytes]] = {}
-        self._beside: dict[int, Members] = {}
-        """Sources of the candidates' texts, for the last event."""
         self._finished: dict[int, Finished] = {}
         self._usage: Usage | None = None
         self._broken = ""
         """Why a call cannot be written."""
         self._spoke: set[int] = set()
-        self._done = False
 
     def write(self, event: Event) -> bytes:
         """See `codecs.StreamWriter.write`."""
@@ -156,25 +153,25 @@ class GeminiStreamWriter:
     def _close(self, event: Closed) -> bytes:
         block = self._blocks.pop(event.index)
         part, said = block.part, "".join(block.said)
+        beside: Members = {}
         signed = event.signature or getattr(part, "signature", "")
         match part:
             case Thinking():
-                if not signed:
+                if not signed and not block.held:
                     return b""
-                shown = "" if block.said or part.texts else None
+                whole = "\n\n".join(part.texts) + said
+                shown = (whole if block.held else "",) if block.said or part.texts else ()
                 origin = event.origin or part.origin
-                part = msgspec.structs.replace(
-                    part, texts=() if shown is None else ("",), signature=signed, origin=origin
-                )
+                part = msgspec.structs.replace(part, texts=shown, signature=signed, origin=origin)
             case ToolCall():
                 changes = {"arguments": part.arguments + said}
                 if event.signature:
                     changes |= {"signature": event.signature, "origin": event.origin or part.origin}
                 part = msgspec.structs.replace(part, **changes)
             case Text():
-                self._cite(block, part, said)
+                beside = self._cite(block, part, said)
                 if not block.held:
-                    return b""
+                    return self._send(block.choice, {"text": ""}, beside) if beside else b""
                 part = msgspec.structs.replace(part, text=part.text + said)
             case Refusal():
                 return b""
@@ -185,12 +182,11 @@ class GeminiStreamWriter:
             if isinstance(part, ToolCall):
                 self._broken = part.name
             return b""
-        return self._send(block.choice, written)
+        return self._send(block.choice, written, beside)
 
-    def _cite(self, block: _Block, part: Text, said: str) -> None:
+    def _cite(self, block: _Block, part: Text, said: str) -> Members:
         citations = part.citations + tuple(block.citations)
-        if citations:
-            self._beside[block.choice] = {"groundingMetadata": write_citations(citations, part.text + said)}
+        return {"groundingMetadata": write_citations(citations, part.text + said)} if citations else {}
 
     def _end(self) -> bytes:
         if self._broken and not any(
@@ -207,7 +203,6 @@ class GeminiStreamWriter:
         spent = write_usage(self._usage) if self._usage is not None else {}
         if spent:
             members["usageMetadata"] = spent
-        self._done = True
         return self.last(_encode(members | self._head))
 
     def _write_finish(self, finished: Finished) -> Members:
@@ -217,9 +212,7 @@ class GeminiStreamWriter:
         candidate["index"] = finished.choice
         self.losses.extras(finished.extras, at, (NAME,), TARGET)
         give_back(candidate, finished.extras)
-        return candidate | {
-            name: value for name, value in self._beside.get(finished.choice, {}).items() if name not in candidate
-        }
+        return candidate
 
     def _fail(self, failure: Failure) -> bytes:
         return self.last(write_failure(failure))

@@ -73,8 +73,8 @@ class Tools:
         self._losses.extras(tool.extras, at, (NAME,), TARGET)
         if tool.strict:
             self._losses.dropped(f"{at}.strict", "Gemini promises no strict arguments.")
-        if tool.format:
-            self._losses.refused(f"{at}.format", "Gemini's tools take no grammar.")
+        if b'"grammar"' in tool.format:
+            self._losses.refused(f"{at}.format", "Gemini cannot hold a tool's text to a grammar.")
         name = self.name_of(tool.name, tool.namespace)
         if name != tool.name or tool.kind == "custom":
             self.renames[name] = Rename(tool.name, tool.namespace, tool.kind)
