@@ -30,12 +30,39 @@ from flumegate.ir.request import Request
 from flumegate.ir.seal import seal
 from flumegate.ir.usage import Usage
 
-ALWAYS = (
-    "id object created_at completed_at status incomplete_details model previous_response_id instructions output error"
-    " tools tool_choice truncation parallel_tool_calls text top_p presence_penalty frequency_penalty top_logprobs"
-    " temperature reasoning usage max_output_tokens max_tool_calls store background service_tier metadata"
-    " safety_identifier prompt_cache_key"
-).split()
+ALWAYS = [
+    "id",
+    "object",
+    "created_at",
+    "completed_at",
+    "status",
+    "incomplete_details",
+    "model",
+    "previous_response_id",
+    "instructions",
+    "output",
+    "error",
+    "tools",
+    "tool_choice",
+    "truncation",
+    "parallel_tool_calls",
+    "text",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_logprobs",
+    "temperature",
+    "reasoning",
+    "usage",
+    "max_output_tokens",
+    "max_tool_calls",
+    "store",
+    "background",
+    "service_tier",
+    "metadata",
+    "safety_identifier",
+    "prompt_cache_key",
+]
 USAGE = {
     "input_tokens": 20,
     "input_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 2, "image_tokens": 1},
@@ -159,7 +186,20 @@ def test_what_the_neutral_form_says_of_an_answer() -> None:
     assert answer.choices[0].finish == Finish("tool", "completed")
     kinds = [type(part).__name__ for part in answer.choices[0].parts]
     assert kinds == (
-        "Thinking Thinking Opaque Text Refusal Opaque Text Opaque Refusal ToolCall ToolCall ToolCall".split()
+        [
+            "Thinking",
+            "Thinking",
+            "Opaque",
+            "Text",
+            "Refusal",
+            "Opaque",
+            "Text",
+            "Opaque",
+            "Refusal",
+            "ToolCall",
+            "ToolCall",
+            "ToolCall",
+        ]
     )
     first, raw = answer.choices[0].parts[:2]
     assert isinstance(first, Thinking)

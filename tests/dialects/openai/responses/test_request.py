@@ -135,6 +135,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"background": False, "conversation": {"id": "conv_1"}, "prompt": {"id": "p"}, "context_management": [{"a": 1}]},
     {"text": {"format": {"type": "text"}}},
     {"text": {"format": {"type": "json_object"}, "future": 1}},
+    {"text": {"format": {"type": "json_schema"}}},
     {"text": {"format": {"type": "grammar", "grammar": "x"}}},
     {"text": {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA, "strict": True, "description": "d"}}},
     {"include": ["message.output_text.logprobs"]},
@@ -563,3 +564,14 @@ def test_what_a_model_cannot_do(abilities: dict[str, Any], losses: list[str]) ->
 
 def test_speakers_have_no_names() -> None:
     assert write(foreign(said(Text("x"), name="Ann")))[1] == ["dropped:messages.name"]
+
+
+def test_a_call_without_result_is_named() -> None:
+    """The API would refuse it in its own words; the client gets a path in its own document."""
+    calls = said(ToolCall("c1", "f", at="a"), ToolCall("c2", "f", at="b"), role="assistant")
+    results = said(ToolResult("c1", plain=True), role="tool")
+    note = said(Text("note"), role="system")
+    written = write_request(foreign(calls, note, results, said(Text("next"))), Abilities("m"))
+    assert [(loss.kind, loss.path, loss.reason) for loss in written.losses] == [
+        ("refused", "b", "The tool call 'c2' has no result.")
+    ]

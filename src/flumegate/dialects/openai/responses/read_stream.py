@@ -129,15 +129,8 @@ class ResponsesStreamReader:
             return
         if not self._started:
             self._start(event, out)
-        if kind in _MESSAGE:
-            item = self._items.get(self._number(event)) or self._put(
-                self._last, MessageItem(b"", self._last, self._blocks)
-            )
-            item.take(event, out)
-        elif kind in _CALL or kind in _REASONING:
-            known = self._items.get(self._number(event))
-            if isinstance(known, CallItem if kind in _CALL else ReasoningItem):
-                known.take(event, out)
+        if kind in _MESSAGE or kind in _CALL or kind in _REASONING:
+            self._grow(kind, event, out)
         elif kind == "response.output_item.added":
             self._add(event, out)
         elif kind == "response.output_item.done":
@@ -160,6 +153,16 @@ class ResponsesStreamReader:
         if number is not None:
             self._last = number
         return self._last
+
+    def _grow(self, kind: str, event: WireEvent, out: list[e.Event]) -> None:
+        number = self._number(event)
+        item = self._items.get(number)
+        if item is None and kind in _MESSAGE:
+            item = self._put(number, MessageItem(b"", number, self._blocks))
+        if item is None or number not in self._open:
+            return
+        if kind in _MESSAGE or isinstance(item, CallItem if kind in _CALL else ReasoningItem):
+            item.take(event, out)
 
     def _put(self, number: int, item: Item) -> Item:
         self._items[number] = item

@@ -148,7 +148,7 @@ class MessageItem:
             block = self._at(number, Refusal(""), out)
             if block is not None and event.delta is not None:
                 block.grow(event.delta, out)
-        elif kind == "response.refusal.done":
+        else:
             self._reach(number, Refusal(""), event.refusal, out)
 
     def _reach(self, number: int, part: Text | Refusal, text: str | None, out: list[e.Event]) -> None:

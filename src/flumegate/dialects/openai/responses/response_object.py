@@ -103,7 +103,7 @@ def ending(finish: Finish, *, refused: bool) -> tuple[str, dict[str, str] | None
             return "completed", None
         case "filter" | "refusal":
             return "incomplete", {"reason": "content_filter"}
-        case "pause":
+        case _:
             return _pause(finish.raw)
 
 
