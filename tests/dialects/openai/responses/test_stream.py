@@ -553,3 +553,13 @@ def test_an_incomplete_answer_of_this_dialect_keeps_its_details() -> None:
 def test_sources_of_what_is_no_text_are_passed_over() -> None:
     events: list[e.Event] = [e.Started(), e.Opened(0, Thinking()), e.Cited(0, Citation("u")), e.Closed(0)]
     assert written([*events, e.Finished(Finish("stop")), e.Ended()])[1] == []
+
+
+def test_pieces_of_thinking_are_parts_of_its_summary() -> None:
+    pieces: list[e.Event] = [e.Grew(0, "a"), e.Grew(0, "b"), e.Grew(0, "c", 1)]
+    events: list[e.Event] = [e.Started(), e.Opened(0, Thinking()), *pieces, e.Closed(0)]
+    found, _ = written([*events, e.Finished(Finish("stop")), e.Ended()])
+    (item,) = found[-1]["response"]["output"]
+    assert [part["text"] for part in item["summary"]] == ["ab", "c"]
+    indices = [one["summary_index"] for one in found if one["type"].startswith("response.reasoning_summary_part")]
+    assert indices == [0, 0, 1, 1]
