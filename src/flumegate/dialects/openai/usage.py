@@ -5,6 +5,8 @@ OpenAI counts inclusively, as we do. DeepSeek, Moonshot and Mistral say elsewher
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from flumegate.ir.usage import Usage
@@ -30,25 +32,6 @@ class WireUsage(msgspec.Struct, gc=False):
     prompt_cache_hit_tokens: int | None = None
     cached_tokens: int | None = None
     num_cached_tokens: int | None = None
-
-
-class _Into(msgspec.Struct, omit_defaults=True, gc=False):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _Out(msgspec.Struct, omit_defaults=True, gc=False):
-    reasoning_tokens: int | None = None
-
-
-class ChatUsage(msgspec.Struct, gc=False):
-    """Chat's `usage` as we write it."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: _Into
-    completion_tokens_details: _Out
 
 
 _decode = msgspec.json.Decoder(WireUsage, strict=False).decode
@@ -87,13 +70,13 @@ def decode_usage(raw: bytes | msgspec.Raw) -> Usage | None:
     return usage if usage.input_tokens is not None or usage.output_tokens is not None else None
 
 
-def write_usage(usage: Usage) -> ChatUsage:
-    """Return chat's object; counts that nobody reported are 0 where the dialect demands a number."""
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Return chat's object; totals that nobody reported are 0, for the dialect demands a number."""
     into, out = usage.input_tokens or 0, usage.output_tokens or 0
-    return ChatUsage(
-        into,
-        out,
-        into + out,
-        _Into(usage.cached_tokens, usage.cache_write_tokens),
-        _Out(usage.reasoning_tokens),
-    )
+    members: dict[str, Any] = {"prompt_tokens": into, "completion_tokens": out, "total_tokens": into + out}
+    details = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    if known := {name: count for name, count in details.items() if count is not None}:
+        members["prompt_tokens_details"] = known
+    if usage.reasoning_tokens is not None:
+        members["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return members
