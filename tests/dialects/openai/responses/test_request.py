@@ -1,4 +1,4 @@
-"""Requests in the Responses dialect: read_request with read_items, read_parts, read_tools, and their writers."""
+"""Requests: read_request (read_items, read_parts, read_tools), write_request (write_items, write_settings, write_tools)."""
 
 from __future__ import annotations
 

@@ -21,6 +21,9 @@ RAW_TEXT = "content"
 """Among the extras of thinking: its texts are raw reasoning text, not a summary."""
 EMPTY_LIST = msgspec.Raw(b"[]")
 
+INSIDE = ".content["
+"""In the path of an opaque part: it stood in a message, not beside it."""
+
 TRACES = frozenset(
     {
         "web_search_call",

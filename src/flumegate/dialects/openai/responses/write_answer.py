@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from flumegate.dialects.openai.responses.names import ITEM, NAME, TARGET, own
+from flumegate.dialects.openai.responses.names import INSIDE, ITEM, NAME, TARGET, own
 from flumegate.dialects.openai.responses.output_items import (
     begins_message,
     call_item,
@@ -22,8 +22,6 @@ from flumegate.ir.loss import Loss, Losses
 from flumegate.ir.parts import Extras, Media, Opaque, Part, Refusal, Text, Thinking, ToolCall
 
 _encode = msgspec.json.Encoder().encode
-INSIDE = ".content["
-"""In the path of an opaque part: it stood in a message, not beside it."""
 
 
 def write_answer(answer: Answer, asked: Asked) -> tuple[bytes, tuple[Loss, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from flumegate.dialects.node import give_back
-from flumegate.dialects.openai.responses.names import NAME, TARGET
+from flumegate.dialects.openai.responses.names import INSIDE, NAME, TARGET
 from flumegate.dialects.openai.responses.write_parts import (
     Marks,
     part_extras,
@@ -26,8 +26,6 @@ from flumegate.ir.turns import safe_id
 from flumegate.ir.written import Abilities
 
 Item = dict[str, Any] | msgspec.Raw
-_INSIDE = ".content["
-"""In the path of an opaque part: it stood in a message, not beside it."""
 
 
 class ItemWriter:
@@ -63,7 +61,7 @@ class ItemWriter:
         content: list[Item] = []
         wrote_message = False
         for part in turn.parts:
-            if isinstance(part, Text | Media | Refusal) or (isinstance(part, Opaque) and _INSIDE in part.at):
+            if isinstance(part, Text | Media | Refusal) or (isinstance(part, Opaque) and INSIDE in part.at):
                 written = self._write_content(part, assistant=turn.role == "assistant")
                 if written is not None:
                     content.append(written)

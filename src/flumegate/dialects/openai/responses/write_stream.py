@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from flumegate.dialects.openai.responses.errors import error_members
-from flumegate.dialects.openai.responses.names import NAME, TARGET, own
+from flumegate.dialects.openai.responses.names import INSIDE, NAME, TARGET, own
 from flumegate.dialects.openai.responses.output_items import begins_message, state_item
 from flumegate.dialects.openai.responses.response_object import ending, response_object, write_usage
-from flumegate.dialects.openai.responses.write_answer import INSIDE, explained, foreign_extras, write_picture
+from flumegate.dialects.openai.responses.write_answer import explained, foreign_extras, write_picture
 from flumegate.dialects.openai.responses.write_stream_items import (
     CallOut,
     Frames,
