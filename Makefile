@@ -59,6 +59,7 @@ docs: setup-dev ## regenerate the generated pages
 
 goldens: setup-dev ## write what the translation makes of every golden case; read the difference
 	$(BIN)/python scripts/make_goldens.py
+	$(BIN)/python scripts/generate_docs.py
 
 lock: setup-dev ## recompile the hashed locks
 	bash scripts/lock.sh

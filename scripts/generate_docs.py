@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - a script, not a package
-"""Writes the pages that are generated from code: docs/configuration.md, docs/providers.md and flumegate.example.yaml.
+"""Writes the generated files: docs/configuration.md, providers.md and translation.md, and flumegate.example.yaml.
 
 `python scripts/generate_docs.py` writes them, `--check` only says which are stale (exit 1). A test runs the check, so
-that a setting cannot change without its page.
+that neither a setting nor a loss can change without its page.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+
+import translation_page
 
 from flumegate.config.environment import ALIASES, KEYS_VARIABLE
 from flumegate.config.load import FILE_VARIABLE
@@ -22,12 +24,15 @@ from flumegate.providers.rows import ROWS, Row
 ROOT = Path(__file__).parent.parent
 _NOTICE = "scripts/generate_docs.py writes this file from the settings' own definitions; change it there."
 
+_TRANSLATION_NOTICE = "scripts/generate_docs.py writes this file from tests/golden/expected; change the text there."
+
 
 def pages() -> dict[str, str]:
     """Return the text of every generated file by its path below the root."""
     return {
         "docs/configuration.md": _configuration_page(),
         "docs/providers.md": _providers_page(),
+        "docs/translation.md": translation_page.page(ROOT, _TRANSLATION_NOTICE),
         "flumegate.example.yaml": _example(),
     }
 

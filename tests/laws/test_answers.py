@@ -15,6 +15,7 @@ from flumegate.ir.answer import Answer, Asked, Choice, Finish
 from flumegate.ir.fold import BrokenStreamError, fold
 from flumegate.ir.grammar import Grammar
 from flumegate.ir.parts import Refusal, Text, ToolCall
+from flumegate.ir.restore import CUSTOM_FIELD
 from rig import cuts, goldens
 from rig.goldens import CLIENTS, CODECS, Given
 
@@ -96,7 +97,16 @@ def missing(document: Any, other: Any, path: str = "") -> Iterator[str]:
 def test_fold(given: Given) -> None:
     """A stream amounts to the answer that the provider would have given in one piece."""
     streamed = fold(goldens.events(given.provider, [given.stream]))
-    assert streamed == read(given.provider, given.whole)
+    assert without_empty_texts(streamed) == without_empty_texts(read(given.provider, given.whole))
+
+
+def without_empty_texts(answer: Answer) -> Answer:
+    """Return an answer without texts of no character, which a stream cannot tell from no text."""
+    choices = tuple(
+        msgspec.structs.replace(choice, parts=tuple(part for part in choice.parts if part != Text("")))
+        for choice in answer.choices
+    )
+    return msgspec.structs.replace(answer, choices=choices)
 
 
 @pytest.mark.parametrize("given", STREAMED, ids=named)
@@ -173,6 +183,8 @@ def gist(choice: Choice) -> tuple[str, str, list[tuple[str, Any]]]:
 
 
 def arguments(call: ToolCall) -> Any:
+    if call.kind == "custom":
+        return {CUSTOM_FIELD: call.arguments}  # what it is where there are functions only
     try:
         return msgspec.json.decode(call.arguments or "{}")
     except msgspec.DecodeError:
@@ -192,14 +204,14 @@ def test_a_client_reads_what_was_written_for_it(given: Given, client: str) -> No
     body, losses = goldens.rewritten(stream, client)
     back = goldens.events(client, [body])
     check(back)
-    paths = {loss.path for loss in losses}
+    assert all(loss.path for loss in losses)
     before = fold(stream)
     try:
         after = fold(back)
     except BrokenStreamError as error:
         assert given.case in {"broken-arguments", "custom-call"}, error  # noqa: PT017 - what some clients must not get
         return
-    compare(before, after, client, has_losses=bool(paths))
+    compare(before, after, client, has_losses=bool(losses))
 
 
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name != "completions"])
@@ -218,8 +230,10 @@ def compare(before: Answer, after: Answer, client: str, *, has_losses: bool) -> 
     first, second = before.choices[0], after.choices[0]
     if not has_losses:
         assert len(after.choices) == len(before.choices)
-        assert gist(second) == gist(first)
-        assert finish_for(client, second.finish) == finish_for(client, first.finish)
+        text, refusal, calls = gist(first)
+        assert gist(second) in [(text, refusal, calls), (text, refusal or first.finish.detail, calls)]
+        if not refusal:  # where a refusal is a part, the reason may be a plain stop
+            assert finish_for(client, second.finish) == finish_for(client, first.finish)
     text = gist(first)[0]
     assert gist(second)[0] == text or has_losses
     if before.usage is not None:

@@ -21,14 +21,19 @@ def fates(request: Request, losses: Iterable[Loss]) -> dict[str, list[str]]:
     losses = list(losses)
     found: dict[str, set[str]] = {}
     for row, places in _said(request):
-        found.setdefault(row, set()).update({loss.kind for loss in losses if _is_in(loss.path, places)} or {"kept"})
+        is_in = _is_inside if row.startswith("`") else _is_at
+        found.setdefault(row, set()).update({loss.kind for loss in losses if is_in(loss.path, places)} or {"kept"})
     for loss in losses:
-        if loss.kind == "invented":
+        if loss.kind == "invented" and "[" not in loss.path:
             found.setdefault(f"(not said) {loss.path}", set()).add("invented")
     return {row: sorted(kinds) for row, kinds in sorted(found.items())}
 
 
-def _is_in(path: str, places: tuple[str, ...]) -> bool:
+def _is_at(path: str, places: tuple[str, ...]) -> bool:
+    return path in places
+
+
+def _is_inside(path: str, places: tuple[str, ...]) -> bool:
     return any(path == place or path.startswith((f"{place}.", f"{place}[")) for place in places if place)
 
 
@@ -59,21 +64,30 @@ def _said_of_tool(tool: Tool) -> Iterator[tuple[str, tuple[str, ...]]]:
     kind = "tool in a namespace" if tool.namespace else f"{tool.kind} tool"
     yield kind, (tool.at,)
     if tool.strict is not None:
-        yield "`strict` of a tool", (f"{tool.at}.strict", f"{tool.at}.function.strict")
+        yield "`strict` of a tool", _members(tool.at, "strict", "function.strict")
     if tool.cache is not None:
         yield "cache mark", _marks(tool.at)
 
 
 def _marks(at: str) -> tuple[str, ...]:
-    return ("cache", f"{at}.cache", f"{at}.cache_control", f"{at}.prompt_cache_breakpoint")
+    return ("cache", "cache_control", *_members(at, "cache", "cache_control", "prompt_cache_breakpoint"))
+
+
+def _members(at: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{at}.{name}" for name in names)
 
 
 def _said_of_part(part: Part, where: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     match part:
         case Text():
-            yield f"text{where}", (part.at,)
+            if part.text.strip():
+                yield f"text{where}", (part.at,)
         case Media():
             yield f"{part.kind} by {_form(part)}{where}", (part.at,)
+            if part.detail:
+                yield "`detail` of an image", _members(part.at, "detail", "image_url.detail")
+            if part.filename:
+                yield "name or title of a document", _members(part.at, "filename", "file.filename", "title")
         case Thinking():
             yield ("reasoning with opaque state" if part.signature else "reasoning"), (part.at, "reasoning")
         case ToolCall():
