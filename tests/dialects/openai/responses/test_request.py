@@ -1,4 +1,4 @@
-"""Requests: read_request (read_items, read_parts, read_tools); write_items, write_settings, write_tools, write_request."""
+"""Requests read (read_request, read_items, read_parts, read_tools) and written (write_items, write_settings, …)."""
 
 from __future__ import annotations
 
