@@ -40,17 +40,16 @@ _KEPT = frozenset(
     ]
 )
 _FORMATS = frozenset(("float", "double", "int32", "int64", "enum", "date-time"))
-_MAX_DEPTH = 32
-"""Of inlined references: a schema that refers to itself has no end."""
+_MAX_INLINED = 512
+"""References: each may hold several others, so that a small schema could grow without end."""
 
 
 def from_openapi(raw: bytes) -> bytes:
     """Return the JSON Schema of a Google schema; what cannot be read stays as it is."""
     try:
-        schema = _decode(raw)
+        return _encode(_loosen(_decode(raw)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return raw
-    return _encode(_loosen(schema))
 
 
 def _loosen(schema: Any) -> Any:  # noqa: ANN401 - any JSON
@@ -101,30 +100,33 @@ class Cleaner:
     def __init__(self) -> None:
         self.dropped: dict[str, None] = {}
         self._root: Any = None
+        self._chain: list[object] = []
+        """References that are being inlined: one that comes again has no end."""
+        self._inlined = 0
 
     def clean(self, raw: bytes) -> bytes:
         """Return the subset; what cannot be read stays as it is, for Google to judge."""
         try:
             self._root = _decode(raw)
+            return _encode(self._clean(self._root))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return raw
-        return _encode(self._clean(self._root, 0))
 
-    def _clean(self, schema: Any, depth: int) -> Any:  # noqa: ANN401 - any JSON
+    def _clean(self, schema: Any) -> Any:  # noqa: ANN401 - any JSON
         if not isinstance(schema, dict):
             return {} if schema is True else schema
         if "$ref" in schema:
-            return self._inline(schema, depth)
+            return self._inline(schema)
         clean: dict[str, Any] = {}
         for name, value in schema.items():
             if name in ("anyOf", "oneOf") and isinstance(value, list):
-                self._choose(clean, value, depth)
+                self._choose(clean, value)
             elif name == "allOf" and isinstance(value, list) and len(value) == 1:
-                clean = self._clean(value[0], depth + 1) | clean
+                clean = self._clean(value[0]) | clean
             elif name == "properties" and isinstance(value, dict):
-                clean["properties"] = {key: self._clean(inner, depth + 1) for key, inner in value.items()}
+                clean["properties"] = {key: self._clean(inner) for key, inner in value.items()}
             elif name == "items":
-                clean["items"] = self._clean(value, depth + 1)
+                clean["items"] = self._clean(value)
             elif name == "type" and isinstance(value, list):
                 self._unite(clean, value)
             elif name == "const":
@@ -160,25 +162,29 @@ class Cleaner:
         elif named:
             clean["anyOf"] = [{"type": kind} for kind in named]
 
-    def _choose(self, clean: dict[str, Any], choices: list[Any], depth: int) -> None:
+    def _choose(self, clean: dict[str, Any], choices: list[Any]) -> None:
         named = [choice for choice in choices if not (isinstance(choice, dict) and choice.get("type") == "null")]
         if len(named) < len(choices):
             clean["nullable"] = True
-        cleaned = [self._clean(choice, depth + 1) for choice in named]
+        cleaned = [self._clean(choice) for choice in named]
         if len(cleaned) == 1 and isinstance(cleaned[0], dict):
             for name, value in cleaned[0].items():
                 clean.setdefault(name, value)
         elif cleaned:
             clean["anyOf"] = cleaned
 
-    def _inline(self, schema: dict[str, Any], depth: int) -> Any:  # noqa: ANN401 - any JSON
-        target = self._find(schema["$ref"]) if depth < _MAX_DEPTH else None
+    def _inline(self, schema: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+        reference = schema["$ref"]
+        target = None if reference in self._chain or self._inlined >= _MAX_INLINED else self._find(reference)
         if target is None:
             self.dropped["$ref"] = None
             return {"type": "object"}
+        self._inlined += 1
+        self._chain.append(reference)
+        inlined = self._clean(target)
+        self._chain.pop()
         beside = {name: value for name, value in schema.items() if name != "$ref"}
-        inlined = self._clean(target, depth + 1)
-        return inlined | self._clean(beside, depth + 1) if isinstance(inlined, dict) else inlined
+        return inlined | self._clean(beside) if isinstance(inlined, dict) else inlined
 
     def _find(self, reference: object) -> Any:  # noqa: ANN401 - any JSON
         if not isinstance(reference, str) or not reference.startswith("#"):
