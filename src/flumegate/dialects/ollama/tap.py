@@ -14,7 +14,8 @@ from flumegate.dialects.tap import Tap
 from flumegate.ir.usage import Usage
 from flumegate.wire import ndjson, sse
 
-_DONE_MARKS = (b'"done":true', b'"done": true', b'"done" :')
+_DONE = b'"done":true'
+_DONE_SPACED = b'"done": true'
 _ERROR_MARK = b'"error"'
 _COUNTS = re.compile(rb'"(prompt_eval_count|eval_count)"\s*:\s*(\d{1,16})')
 
@@ -66,7 +67,7 @@ class OllamaTap(Tap):
             self._lines = ndjson.Reader()  # what it began with is lost, its end cannot be read
             return
         for line in lines:
-            if not self.started or line.find(_ERROR_MARK) >= 0 or any(mark in line for mark in _DONE_MARKS):
+            if not self.started or _ERROR_MARK in line or _DONE in line or _DONE_SPACED in line:
                 self._look_at(line)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ def write_think(reasoning: Reasoning | None, abilities: Abilities, losses: Losse
     losses.extras(reasoning.extras, _PATH, (), "Ollama")
     if reasoning.summary or reasoning.encrypted:
         losses.dropped(_PATH, "Ollama shows the thinking as it is: neither a summary nor an opaque state of it.")
-    if reasoning.enabled is False or reasoning.effort == "none":
+    if reasoning.enabled is False or reasoning.effort == "none" or reasoning.budget_tokens == 0:
         return False if abilities.efforts is None or abilities.efforts or abilities.adaptive_thinking else None
     if reasoning.effort is None and reasoning.budget_tokens is None and reasoning.enabled is None:
         return None

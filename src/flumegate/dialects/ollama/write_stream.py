@@ -197,6 +197,7 @@ class LineStreamWriter:
         members: dict[str, Any] = {"message": {"role": "assistant", "content": ""}}
         if not self._form.messages:
             members = {"response": ""}
-        give_back_nested(members, finished.extras, "message")
         members |= write_ending(finished.finish, self._usage, finished.extras, self.losses)
+        if self._form.messages:
+            give_back_nested(members, finished.extras, "message")
         return b"%b%b\n" % (self._head, _encode(members)[1:])

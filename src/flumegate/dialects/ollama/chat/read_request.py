@@ -1,7 +1,7 @@
 """A client's `POST /api/chat`.
 
-Tool results name their tool and often no call: each is given the id of the first call of that name that is still
-without a result.
+Tool results name their tool and often no call: each is given the id of the first call of that name, in the assistant's
+last message, that is still without a result.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def _read_turns(node: Node) -> tuple[Turn, ...]:
             turns.append(_read_result(message, waiting))
         else:
             turn = _read_message(message, cast("Role", role), number)
-            waiting += [part for part in turn.parts if isinstance(part, ToolCall)]
+            if role == "assistant":
+                waiting = [part for part in turn.parts if isinstance(part, ToolCall)]
             turns.append(turn)
     return tuple(turns)
 

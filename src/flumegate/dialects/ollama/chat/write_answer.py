@@ -30,8 +30,8 @@ def write_answer(answer: Answer, asked: Asked) -> tuple[bytes, tuple[Loss, ...]]
     logprobs = said.all_logprobs()
     if logprobs is not None:
         members["logprobs"] = logprobs
-    give_back_nested(members, choice.extras, "message")
     members |= write_ending(choice.finish, answer.usage, choice.extras, losses)
+    give_back_nested(members, choice.extras, "message")
     return _encode(members), tuple(losses.found)
 
 

@@ -14,7 +14,7 @@ from flumegate.dialects.ollama.calls import give_back_nested, wire_name
 from flumegate.dialects.ollama.names import CHAT
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import Request, Tool, ToolChoice
-from flumegate.ir.restore import CUSTOM_PARAMETERS
+from flumegate.ir.restore import CUSTOM_PARAMETERS, packed_description
 from flumegate.ir.written import Abilities, Rename
 
 _TARGET = "Ollama"
@@ -30,10 +30,11 @@ def write_tools(
     if tools and abilities.tools is False:
         losses.refused("tools", "The model calls no tools.")
     own = request.dialect == CHAT
+    plain = {tool.name for tool in tools if not tool.namespace}
     written = []
     for tool in tools:
         if tool.cache is not None:
-            losses.dropped(f"{tool.at}.cache", "Ollama has no cache that could be steered.")
+            losses.dropped("cache", "Ollama has no cache that could be steered.")
         if tool.kind == "hosted":
             if tool.dialect == CHAT:
                 members: dict[str, Any] = {"type": tool.name}
@@ -42,21 +43,22 @@ def write_tools(
             else:
                 losses.dropped(tool.at, f"Ollama runs no tool of the kind {tool.name[:60]!r}.")
             continue
-        written.append(_function(tool, losses, renames, own=own))
+        written.append(_function(tool, plain, losses, renames, own=own))
     return written
 
 
-def _function(tool: Tool, losses: Losses, renames: dict[str, Rename], *, own: bool) -> dict[str, Any]:
+def _function(tool: Tool, plain: set[str], losses: Losses, renames: dict[str, Rename], *, own: bool) -> dict[str, Any]:
     name = wire_name(tool.name, tool.namespace)
     if tool.kind == "custom" or tool.namespace:
+        if name in renames or (tool.namespace and name in plain):
+            losses.refused(tool.at, "Without its namespace the tool bears the name of another.")
         renames[name] = Rename(tool.name, tool.namespace, tool.kind if tool.kind == "custom" else "function")
     function: dict[str, Any] = {"name": name}
     if tool.description:
         function["description"] = tool.description
     if tool.kind == "custom":
-        if tool.format and b'"grammar"' in tool.format:
-            losses.refused(f"{tool.at}.format", "Ollama cannot hold a tool's text to a grammar.")
-        losses.approximated(tool.at, "Ollama has no free-text tools: it becomes a function with one text argument.")
+        if told := packed_description(tool, losses, tool.at, "Ollama"):
+            function["description"] = told
         function["parameters"] = msgspec.Raw(CUSTOM_PARAMETERS)
     elif tool.parameters or not own:
         function["parameters"] = msgspec.Raw(tool.parameters or _NO_PARAMETERS)
