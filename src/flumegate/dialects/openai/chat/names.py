@@ -24,6 +24,8 @@ SAMPLING_SERVERS = frozenset(
 """Servers that take `top_k`, `min_p` and `repetition_penalty`."""
 NAMELESS_SERVERS = frozenset({"groq", "mistral", "xai", "cerebras"})
 """Servers that refuse `name` on a message."""
+REASONING_OBJECT_SERVERS = frozenset({"openrouter", "snowflake"})
+"""Servers that take `reasoning: {effort, max_tokens, …}` instead of `reasoning_effort`."""
 GOOGLE_SERVERS = frozenset({"gemini", "google", "vertex"})
 
 SETTINGS = MappingProxyType(

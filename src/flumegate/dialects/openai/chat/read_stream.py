@@ -149,7 +149,8 @@ class ChatStreamReader:
 
     def _finish(self, found: list[e.Event]) -> None:
         choices = self._choices.values()
-        if not choices or not all(choice.finish_reason for choice in choices):
+        told = self._done and self._usage is not None  # Snowflake gives no finish reasons, but both of these
+        if not choices or not (told or all(choice.finish_reason for choice in choices)):
             self._fail(Failure("cut", "The stream ended before the answer was complete."), found)
             return
         self._ended = True
@@ -174,6 +175,8 @@ def _raw_choice(data: bytes, place: int) -> msgspec.Raw:
 
 def _rest(choice: StreamChoice) -> Extras | None:
     """Return what the last chunk says of a choice beside what we know."""
+    if not choice.rest:
+        return None
     node = Node(choice.rest, CHAT)
     for name in _MAPPED_IN_CHOICE:
         node.raw(name)

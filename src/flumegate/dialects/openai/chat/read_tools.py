@@ -25,7 +25,7 @@ def read_tools(node: Node) -> tuple[Tool, ...]:
 
 
 def _tool(node: Node) -> Tool:
-    kind = node.required("type")
+    kind = node.text("type") or "function"  # Mistral lets it out
     cache = read_cache(node)
     if kind == "function":
         inner = node.node("function")

@@ -7,7 +7,13 @@ from typing import Any
 import msgspec
 
 from flumegate.dialects.openai.chat import leftovers
-from flumegate.dialects.openai.chat.names import CHAT, OPENAI_SERVERS, SAMPLING_SERVERS, TARGET
+from flumegate.dialects.openai.chat.names import (
+    CHAT,
+    OPENAI_SERVERS,
+    REASONING_OBJECT_SERVERS,
+    SAMPLING_SERVERS,
+    TARGET,
+)
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import EFFORTS, Effort, Output, Reasoning, Request
 from flumegate.ir.written import Abilities
@@ -145,7 +151,7 @@ def _output(members: Json, output: Output, abilities: Abilities, losses: Losses)
 
 def _reasoning(members: Json, reasoning: Reasoning, abilities: Abilities, losses: Losses) -> None:
     losses.extras(reasoning.extras, "reasoning", (CHAT,), TARGET)
-    if abilities.server == "openrouter":
+    if abilities.server in REASONING_OBJECT_SERVERS:
         _reasoning_object(members, reasoning)
         return
     if reasoning.summary:

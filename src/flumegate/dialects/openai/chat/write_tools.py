@@ -14,7 +14,7 @@ from flumegate.dialects.openai.chat.write_parts import Json, PartWriter
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import ToolCall
 from flumegate.ir.request import Request, Tool, ToolChoice
-from flumegate.ir.restore import CUSTOM_PARAMETERS, pack_custom
+from flumegate.ir.restore import CUSTOM_PARAMETERS, pack_custom, packed_description
 from flumegate.ir.turns import safe_id, safe_name
 from flumegate.ir.written import Abilities, Rename
 
@@ -96,10 +96,8 @@ class ToolWriter:
 
     def _pack(self, tool: Tool, inner: Json) -> None:
         inner["parameters"] = msgspec.Raw(CUSTOM_PARAMETERS)
-        self.losses.approximated(tool.at, "The server has no custom tools; it is sent as a function with one text.")
-        if tool.format and b'"grammar"' in tool.format:
-            told = f"The input must follow this format: {tool.format.decode('utf-8', 'replace')}"
-            inner["description"] = f"{tool.description}\n\n{told}" if tool.description else told
+        if told := packed_description(tool, self.losses, tool.at, "The server"):
+            inner["description"] = told
 
     def _hosted(self, tool: Tool) -> Json | None:
         if tool.dialect == CHAT:
