@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flumegate.ir.parts import Extras, Media, Text, ToolCall, ToolResult
+from flumegate.ir.parts import Extras, Media, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Effort, Reasoning, Request, Turn
 from flumegate.ir.turns import (
     asks_reasoning,
@@ -18,6 +18,7 @@ from flumegate.ir.turns import (
     text_of,
     tool_names,
     unanswered,
+    with_calls_together,
 )
 from rig import cuts
 
@@ -56,6 +57,20 @@ def test_neighbours_of_one_speaker_become_one_turn() -> None:
         Turn("user", USER.parts * 2),
         Turn("assistant", CALLS.parts * 2),
     ]
+
+
+def test_calls_made_at_once_are_one_turn() -> None:
+    """Calls, the words beside them and the reasoning before them belong together; two texts in a row stay two."""
+    thought, text = Turn("assistant", (Thinking(("Hm.",)),)), Turn("assistant", (Text("Aye."),), plain=True)
+    call_1, call_2 = (Turn("assistant", (part,)) for part in CALLS.parts)
+    assert with_calls_together([USER, thought, text, text, call_1, call_2, text, RESULT_1, RESULT_2]) == [
+        USER,
+        Turn("assistant", thought.parts + text.parts),
+        Turn("assistant", text.parts + CALLS.parts + text.parts),
+        RESULT_1,
+        RESULT_2,
+    ]
+    assert with_calls_together([text, text, USER, USER]) == [text, text, USER, USER]
 
 
 def test_what_a_reader_left_over_survives_grouping() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from flumegate.ir.parts import Extras, Part, Text, ToolCall, ToolResult
+from flumegate.ir.parts import Extras, Part, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
@@ -34,16 +34,48 @@ def grouped(turns: Iterable[Turn]) -> list[Turn]:
         side = "user" if turn.role == "tool" else turn.role
         last = groups[-1] if groups else None
         if last is not None and side in ("user", "assistant") and last.role == side:
-            groups[-1] = msgspec.structs.replace(
-                last,
-                parts=last.parts + turn.parts,
-                plain=False,
-                name=last.name or turn.name,
-                extras=_united(last.extras, turn.extras),
-            )
+            groups[-1] = _merged(last, turn)
         else:
             groups.append(turn if turn.role == side else msgspec.structs.replace(turn, role=side, plain=False))
     return [_results_first(turn) if turn.role == "user" else turn for turn in groups]
+
+
+def with_calls_together(turns: Iterable[Turn]) -> list[Turn]:
+    """Return the turns with the assistant's neighbouring ones put together where calls demand it.
+
+    In dialects of messages, the calls that were made at once, what was said beside them and the reasoning before them
+    are one message; two texts in a row stay two.
+    """
+    together: list[Turn] = []
+    for turn in turns:
+        last = together[-1] if together else None
+        if (
+            last is not None
+            and last.role == turn.role == "assistant"
+            and (_calls(last) or _calls(turn) or _thinks(last))
+        ):
+            together[-1] = _merged(last, turn)
+        else:
+            together.append(turn)
+    return together
+
+
+def _calls(turn: Turn) -> bool:
+    return any(isinstance(part, ToolCall) for part in turn.parts)
+
+
+def _thinks(turn: Turn) -> bool:
+    return all(isinstance(part, Thinking) for part in turn.parts)
+
+
+def _merged(first: Turn, second: Turn) -> Turn:
+    return msgspec.structs.replace(
+        first,
+        parts=first.parts + second.parts,
+        plain=False,
+        name=first.name or second.name,
+        extras=_united(first.extras, second.extras),
+    )
 
 
 def _united(first: Extras | None, second: Extras | None) -> Extras | None:
