@@ -80,7 +80,8 @@ IDENTITY: dict[str, dict[str, Any]] = {
     "code": answer({"executableCode": {"code": "1"}}, {"codeExecutionResult": {"output": "1"}}),
     "extras": answer({"text": "a"}, safetyRatings=[{"category": "c"}], avgLogprobs=-0.5, tokenCount=3)
     | {"createTime": "2026-05-04T20:01:02Z", "promptFeedback": {"safetyRatings": [1]}, "x": 1},
-    "content extras": answer({"text": "a"}) | {"createTime": "soon"},
+    "content extras": answer({"text": "a"}) | {"createTime": "soon", "modelStatus": 1, "modelStatus.x": 2},
+    "nothing said": {"candidates": [{"finishReason": "STOP"}], "responseId": "r", "modelVersion": "m"},
     "unknown reason": answer({"text": "a"}, finish="NEW_REASON"),
     "image reason": answer(finish="IMAGE_SAFETY"),
     "log probabilities": answer({"text": "w\u00f6b"}, logprobsResult=LOGPROBS),

@@ -1,4 +1,4 @@
-"""Gemini's streams: read_stream, candidate, partial, write_stream. Each golden names the recording it is modelled on."""
+"""Gemini's streams: read_stream, candidate, partial, write_stream. Goldens name the recordings they are modelled on."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_a_stream_that_breaks_off_fails(chunks: list[Any], failure: Failure) -> 
         b'data: {"candidates":[{"content":{"parts":[{"text":"a"}]},"index":9999}]}\n\n',
         b'data: {"candidates":[{"content":{"parts":[{"text":[]}]}}]}\n\n',
         b'data: {"usageMetadata":{"promptTokenCount":"x"}}\n\n',
-        b'data: {"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","partialArgs":[{"jsonPath":"x"}]}}]}}]}\n\n',
+        wire([chunk({"functionCall": {"name": "f", "partialArgs": [{"jsonPath": "x"}]}})]),
         b'data: {"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","partialArgs":[3]}}]}}]}\n\n',
     ],
 )
@@ -352,33 +352,29 @@ def test_what_cannot_be_streamed_is_reported() -> None:
     """Refusals become text; foreign blocks and leftovers are losses; parts with text in them are said at once."""
     extras = Extras("chat", {"x": msgspec.Raw(b"1")})
     writer = GeminiStreamWriter(asked())
-    written = b"".join(
-        map(
-            writer.write,
-            [
-                e.Started(extras=extras),
-                e.Opened(0, Refusal("N")),
-                e.Grew(0, "o."),
-                e.Closed(0),
-                e.Opened(1, Opaque("messages", "x", b"{}")),
-                e.Closed(1),
-                e.Opened(2, Text("a", extras=extras)),
-                e.Grew(2, ""),
-                e.Closed(2),
-                e.Opened(3, Thinking(("b",))),
-                e.Grew(3, "c"),
-                e.Closed(3, "sig", "gemini"),
-                e.Opened(4, ToolCall("c", "f", "{}")),
-                e.Closed(4, "sig", "gemini"),
-                e.Opened(5, Text("")),
-                e.Grew(5, ""),
-                e.Cited(5, Citation("u")),
-                e.Closed(5),
-                e.Finished(Finish("stop"), extras=extras),
-                e.Ended(),
-            ],
-        )
-    )
+    events: list[e.Event] = [
+        e.Started(extras=extras),
+        e.Opened(0, Refusal("N")),
+        e.Grew(0, "o."),
+        e.Closed(0),
+        e.Opened(1, Opaque("messages", "x", b"{}")),
+        e.Closed(1),
+        e.Opened(2, Text("a", extras=extras)),
+        e.Grew(2, ""),
+        e.Closed(2),
+        e.Opened(3, Thinking(("b",))),
+        e.Grew(3, "c"),
+        e.Closed(3, "sig", "gemini"),
+        e.Opened(4, ToolCall("c", "f", "{}")),
+        e.Closed(4, "sig", "gemini"),
+        e.Opened(5, Text("")),
+        e.Grew(5, ""),
+        e.Cited(5, Citation("u")),
+        e.Closed(5),
+        e.Finished(Finish("stop"), extras=extras),
+        e.Ended(),
+    ]
+    written = b"".join(map(writer.write, events))
     assert [loss.code for loss in writer.losses.found] == [
         "dropped:x",
         "approximated:candidates.content.parts",
@@ -415,7 +411,7 @@ def test_a_broken_call_is_no_complete_answer() -> None:
 def test_a_failure_is_the_last_event(failure: Failure, status: int, word: str) -> None:
     """In Google's shape; in an array, the array is closed."""
     body = {"code": status, "message": failure.message or "The answer broke off (cut).", "status": word}
-    events = [e.Started(), e.Failed(failure)]
+    events: list[e.Event] = [e.Started(), e.Failed(failure)]
     assert json.loads(b"".join(map(GeminiStreamWriter(asked()).write, events))[6:]) == {"error": body}
     assert json.loads(b"".join(map(GeminiArrayWriter(asked()).write, events))) == [{"error": body}]
 

@@ -108,12 +108,8 @@ class Members(Node):
         raw = self.raw(name)
         return Members(raw, self.dialect, self.at(name)) if raw else None
 
-    def nodes(self, name: str) -> list[Node]:
-        """Take a list of objects, or one of them alone."""
-        return list(self.lists(name))
-
     def lists(self, name: str) -> list[Members]:
-        """Do the same, typed as what they are."""
+        """Take a list of objects, or one of them alone."""
         place = self.at(name)
         items = [msgspec.Raw(self.raw(name))] if self.is_object(name) else self.items(name)
         return [Members(raw, self.dialect, f"{place}[{number}]") for number, raw in enumerate(items)]
@@ -195,6 +191,7 @@ def give_back(members: dict[str, Any], extras: Extras | None) -> None:
             outer, _, rest = rest.partition(".")
             inner = place.setdefault(outer, {})
             if not isinstance(inner, dict):
+                members.setdefault(name, raw)  # a dot in a client's own name
                 break
             place = inner
         else:
