@@ -260,6 +260,7 @@ def test_nonsense_keeps_the_grammar() -> None:
             wire(
                 [
                     chunk(call(), call(willContinue=True)),
+                    chunk({"text": "", "thought": True, "thoughtSignature": ""}),
                     chunk(call(name="f", willContinue=True)),
                     chunk(call(name="g", willContinue=True, args={"a": 1})),
                     chunk(call(willContinue=False) | {"thoughtSignature": "c2ln"}),
@@ -421,3 +422,11 @@ def test_the_codecs_say_what_they_are() -> None:
     assert (CODEC.name, CODEC.family, CODEC.stream_writer) == ("gemini", "gemini", GeminiStreamWriter)
     assert (ARRAY_CODEC.media_type, ARRAY_CODEC.stream_writer) == ("application/json", GeminiArrayWriter)
     assert CODEC.names["max_output_tokens"] == "generationConfig.maxOutputTokens"
+
+
+def test_a_last_event_that_is_cut_is_garbage() -> None:
+    """Half an event at the end of the stream is a failure, told once."""
+    events = read_whole([wire(GOLDENS["text"][:1]) + b'data: {"candi'])
+    grammatical(events)
+    assert isinstance(events[-1], e.Failed)
+    assert events[-1].failure.reason == "garbage"
