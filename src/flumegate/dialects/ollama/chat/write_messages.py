@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from flumegate.dialects.node import give_back
-from flumegate.dialects.ollama.calls import is_minted, write_call
+from flumegate.dialects.ollama.calls import is_minted, wire_name, write_call
 from flumegate.dialects.ollama.names import CHAT
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
-from flumegate.ir.turns import leading_system, tool_names
+from flumegate.ir.turns import leading_system, with_calls_together
 from flumegate.ir.written import Abilities
 
 _TARGET = "Ollama"
@@ -53,16 +53,22 @@ class _Message:
         return members
 
 
+def _wire_names(turns: tuple[Turn, ...]) -> dict[str, str]:
+    """Return call id → name of the tool as it is sent."""
+    calls = (part for turn in turns for part in turn.parts if isinstance(part, ToolCall))
+    return {call.id: wire_name(call.name, call.namespace) for call in calls}
+
+
 class Messages:
     """Writes the messages of one request."""
 
     def __init__(self, request: Request, abilities: Abilities, losses: Losses) -> None:
-        self._turns = request.turns
         self._abilities = abilities
         self._losses = losses
         self._own = request.dialect == CHAT
         """The client speaks the dialect itself: nothing is added to what it wrote."""
-        self._names = {} if self._own else tool_names(request.turns)
+        self._turns = request.turns if self._own else tuple(with_calls_together(request.turns))
+        self._names = {} if self._own else _wire_names(request.turns)
         self._reported: set[str] = set()
 
     def write(self) -> list[Any]:
@@ -209,7 +215,7 @@ class Messages:
             else:
                 self._part(message, inner, Turn("tool", at=part.at))
         members = message.members("tool", "\n", bare=self._own)
-        name = part.name or self._names.get(part.call_id, "")
+        name = self._names.get(part.call_id) or part.name
         if name:
             members["tool_name"] = name
         if part.call_id and not (self._own and is_minted(part.call_id)):

@@ -67,6 +67,8 @@ def _write_tool(tool: Tool, request: Request, names: Names, losses: Losses) -> d
         give_back(hosted, tool.extras, NAME)
         return hosted
     losses.extras(tool.extras, tool.at, (NAME,), TARGET)
+    if tool.cache is not None:
+        losses.dropped(f"{tool.at}.cache", f"{TARGET} takes no cache breakpoint behind a tool.")
     members: dict[str, Any] = {"type": tool.kind, "name": names.of(tool.name, tool.kind)}
     if tool.description:
         members["description"] = tool.description
