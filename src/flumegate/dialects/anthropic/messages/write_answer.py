@@ -75,7 +75,7 @@ def _write_part(losses: Losses, choice: Choice, number: int, seed: str) -> Block
         case Media() | ToolResult():
             losses.dropped(at, f"{TARGET} has no {type(part).__name__.lower()} in answers.")
             return None
-        case _:
+        case _:  # pragma: no cover - the union is exhausted
             assert_never(part)
 
 

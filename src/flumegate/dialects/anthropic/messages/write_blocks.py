@@ -50,9 +50,9 @@ def _write_part(draft: Draft, part: Part, at: str) -> Block | None:  # noqa: PLR
         case Opaque():
             if part.dialect == DIALECT:
                 return msgspec.Raw(part.raw)
-            draft.losses.opaque(part, TARGET)
+            draft.losses.opaque(msgspec.structs.replace(part, at=at), TARGET)
             return None
-        case _:
+        case _:  # pragma: no cover - the union is exhausted
             assert_never(part)
 
 

@@ -30,9 +30,6 @@ def write_thinking(draft: Draft, members: dict[str, Any], turns: list[Turn]) -> 
         thinking = {"type": "disabled"}
     if thinking is not None:
         members["thinking"] = thinking
-    budgeted = thinking is not None and "budget_tokens" in thinking
-    if reasoning.effort not in (None, "none") and effort is None and not budgeted:
-        draft.losses.approximated("reasoning", "The model knows no efforts.")
     if reasoning.summary and reasoning.visible is None:
         draft.losses.dropped("reasoning.summary", f"{TARGET} knows no kinds of summary.")
 
@@ -79,6 +76,8 @@ def _thinking(  # noqa: PLR0911 - one row of the table a return
     if reasoning.enabled is False or reasoning.effort == "none":
         return _worded(reasoning, {"type": "disabled"})
     if draft.own and reasoning.enabled is None:
+        if effort is None and reasoning.effort is not None:
+            draft.losses.dropped("reasoning", "The model knows no efforts.")
         return None  # an effort alone switches no thinking on
     if not asks_reasoning(draft.request):
         return None
@@ -90,6 +89,8 @@ def _thinking(  # noqa: PLR0911 - one row of the table a return
     if abilities.adaptive_thinking is False:
         draft.losses.dropped("reasoning", "The model cannot be asked to think.")
         return None
+    if effort is None and reasoning.effort is not None:
+        draft.losses.approximated("reasoning", "The model knows no efforts; it thinks as much as it likes.")
     return _worded(reasoning, {"type": "adaptive"})
 
 

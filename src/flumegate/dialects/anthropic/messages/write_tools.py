@@ -11,7 +11,7 @@ from flumegate.dialects.anthropic.messages.draft import Draft
 from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET
 from flumegate.dialects.anthropic.messages.read_request import hosted_name
 from flumegate.ir.request import Tool, ToolChoice
-from flumegate.ir.restore import CUSTOM_PARAMETERS
+from flumegate.ir.restore import CUSTOM_PARAMETERS, packed_description
 from flumegate.ir.written import Rename
 
 
@@ -45,10 +45,12 @@ def _write_tool(draft: Draft, tool: Tool) -> dict[str, Any]:
     if name != tool.name or tool.kind == "custom":
         draft.renames[name] = Rename(tool.name, tool.namespace, "custom" if tool.kind == "custom" else "function")
     members: dict[str, Any] = {"name": name}
-    if tool.description:
-        members["description"] = tool.description
+    description = tool.description
     if tool.kind == "custom":
-        _approximate_custom(draft, tool, at)
+        description = packed_description(tool, draft.losses, at, TARGET)
+    if description:
+        members["description"] = description
+    if tool.kind == "custom":
         members["input_schema"] = msgspec.Raw(CUSTOM_PARAMETERS)
     elif not draft.own:
         members["input_schema"] = msgspec.Raw(schema.of_tool(tool.parameters))
@@ -59,18 +61,6 @@ def _write_tool(draft: Draft, tool: Tool) -> dict[str, Any]:
     draft.mark(members, tool.cache, at)
     draft.extras(members, tool.extras, at)
     return members
-
-
-def _approximate_custom(draft: Draft, tool: Tool, at: str) -> None:
-    draft.losses.approximated(at, f"{TARGET} has no tools of free text; it is sent as a function with one text.")
-    if not tool.format:
-        return
-    try:
-        kind = msgspec.json.decode(tool.format, type=_Format).type
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        kind = ""
-    if kind != "text":
-        draft.losses.refused(f"{at}.format", f"{TARGET} cannot hold a tool's text to a grammar.")
 
 
 def _write_hosted(draft: Draft, tool: Tool) -> dict[str, Any] | None:
