@@ -84,6 +84,8 @@ def _write_tool_settings(
     choice = write_tool_choice(request, names, losses)
     if choice is not None and (tools or request.dialect == NAME):
         members["tool_choice"] = choice
+    elif request.tool_choice is not None and request.tool_choice.mode in ("required", "named"):
+        losses.refused("tool_choice", "A tool must be called, and none of the tools can be offered.")
     if request.parallel_tool_calls is not None and (tools or request.dialect == NAME):
         members["parallel_tool_calls"] = request.parallel_tool_calls
 
