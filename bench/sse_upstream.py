@@ -45,12 +45,34 @@ DONE = _framed("[DONE]") + b"0\r\n\r\n"
 SCRIPT = [FIRST, *[TEXT] * (EVENTS_A_STREAM - 3), FINISH, USAGE, DONE]
 
 
+def _named(name: str, rest: str) -> bytes:
+    event = f'event: {name}\ndata: {{"type":"{name}"{rest}}}\n\n'.encode()
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+MESSAGE_SCRIPT = [
+    _named(
+        "message_start",
+        ',"message":{"id":"msg_0123456789","type":"message","role":"assistant","model":"gpt-4o-mini-2024-07-18","content":[],'
+        '"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":19,"output_tokens":1}}',
+    )
+    + _named("content_block_start", ',"index":0,"content_block":{"type":"text","text":""}'),
+    *[_named("content_block_delta", ',"index":0,"delta":{"type":"text_delta","text":" hello"}')]
+    * (EVENTS_A_STREAM - 3),
+    _named("content_block_stop", ',"index":0'),
+    _named("message_delta", ',"delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":97}'),
+    _named("message_stop", "") + b"0\r\n\r\n",
+]
+"""The same stream in Anthropic's dialect, write for write; translated it has as many events as the other."""
+
+
 class Stream(asyncio.Protocol):
-    """One connection: it answers each request with one stream, whatever the request says."""
+    """One connection: it answers each request with one stream, in the dialect of its path."""
 
     def __init__(self, phases: list[set[Stream]]) -> None:
         self.phases = phases
         self.phase: set[Stream] | None = None
+        self.script = SCRIPT
         self.sent = 0
         self.parser = httptools.HttpRequestParser(self)
         self.transport: asyncio.Transport
@@ -63,9 +85,13 @@ class Stream(asyncio.Protocol):
         """Feed the parser."""
         self.parser.feed_data(data)
 
+    def on_url(self, url: bytes) -> None:
+        """Choose the dialect."""
+        self.script = MESSAGE_SCRIPT if url.endswith(b"/messages") else SCRIPT
+
     def on_message_complete(self) -> None:
         """Begin a stream: its first event goes out at once, so that first-event times are the proxy's alone."""
-        self.transport.write(HEAD + SCRIPT[0])
+        self.transport.write(HEAD + self.script[0])
         self.sent = 1
         tick = round(asyncio.get_running_loop().time() / TICK_SECONDS)
         # The tick before this one: the next event is due a whole turn from now.
@@ -74,9 +100,9 @@ class Stream(asyncio.Protocol):
 
     def send_next(self) -> None:
         """Send the next event."""
-        self.transport.write(SCRIPT[self.sent])
+        self.transport.write(self.script[self.sent])
         self.sent += 1
-        if self.sent == len(SCRIPT):
+        if self.sent == len(self.script):
             self._leave()
 
     def connection_lost(self, _problem: Exception | None) -> None:

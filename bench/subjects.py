@@ -93,7 +93,12 @@ def _nginx(place: Place) -> Iterator[Running]:
             yield running
 
 
-def configuration(place: Place, *, port: int, content: str) -> str:
+COMPATIBLE = {"type": "openai_compatible", "path": "/v1"}
+FOREIGN = {"type": "anthropic", "path": ""}
+"""Kinds of provider: one that speaks the client's dialect, and one for which everything is translated."""
+
+
+def configuration(place: Place, *, port: int, content: str, kind: dict[str, str]) -> str:
     """Return the gateway's configuration as its users would write it (JSON is YAML): keys on, records on."""
     return json.dumps(
         {
@@ -101,8 +106,8 @@ def configuration(place: Place, *, port: int, content: str) -> str:
             "auth": {"static_keys": [question.CLIENT_KEY]},
             "providers": {
                 "upstream": {
-                    "type": "openai_compatible",
-                    "base_url": f"http://127.0.0.1:{place.upstream}/v1",
+                    "type": kind["type"],
+                    "base_url": f"http://127.0.0.1:{place.upstream}{kind['path']}",
                     "api_key": question.UPSTREAM_KEY,
                     "default": True,
                 }
@@ -114,21 +119,23 @@ def configuration(place: Place, *, port: int, content: str) -> str:
 
 
 @contextlib.contextmanager
-def gateway_process(place: Place, *, port: int, content: str, pinned: bool = True) -> Iterator[Launched]:
+def gateway_process(
+    place: Place, *, port: int, content: str, kind: dict[str, str] = COMPATIBLE, pinned: bool = True
+) -> Iterator[Launched]:
     """Start `flumegate serve` beside the load, or wherever the kernel puts it; it may not answer yet."""
     file = place.folder / "flumegate.yaml"
-    file.write_text(configuration(place, port=port, content=content))
+    file.write_text(configuration(place, port=port, content=content, kind=kind))
     arguments: list[str | Path] = [COMMAND, "serve", "--config", file]
     core = place.cores.load if pinned else None
     with launched(arguments, name="gateway", folder=place.folder, core=core) as program:
         yield program
 
 
-def _gateway(content: str) -> Callable[[Place], AbstractContextManager[Running]]:
+def _gateway(content: str, kind: dict[str, str] = COMPATIBLE) -> Callable[[Place], AbstractContextManager[Running]]:
     @contextlib.contextmanager
     def run(place: Place) -> Iterator[Running]:
         port = free_port()
-        with gateway_process(place, port=port, content=content) as program:
+        with gateway_process(place, port=port, content=content, kind=kind) as program:
             program.await_true(
                 lambda: "flumegate ready on http://" in program.last_output(),
                 within_seconds=READY_SECONDS,
@@ -252,6 +259,7 @@ SUBJECTS = [
     Subject("nginx", "nginx proxy_pass", _nginx, _nginx_version),
     Subject("gateway", "Flumegate", _gateway("metadata"), _gateway_version),
     Subject("gateway-full", "Flumegate, full content", _gateway("full"), _gateway_version),
+    Subject("gateway-translated", "Flumegate, to Anthropic", _gateway("metadata", FOREIGN), _gateway_version),
     Subject("litellm", "LiteLLM", _litellm, _litellm_version, _needs("litellm/bin/litellm"), peer=True),
     Subject(
         "portkey",

@@ -69,6 +69,12 @@ def judge(measured: Mapping[str, Figures], peers: list[str]) -> list[Verdict]:
         Target("SSE: processor time an event, of nginx's", 1.5, " x").judge(
             _ratio(_figure(streams, "gateway", "cpu_us"), _figure(streams, "nginx", "cpu_us"))
         ),
+        Target("translated unary: requests/s, of the verbatim lane's", 0.5, " x", at_least=True).judge(
+            _ratio(_figure(unary, "gateway-translated", "rate"), rate)
+        ),
+        Target("translated SSE: processor time an event, of nginx's", 3.0, " x").judge(
+            _ratio(_figure(streams, "gateway-translated", "cpu_us"), _figure(streams, "nginx", "cpu_us"))
+        ),
         Target("SSE: events lost and streams failed", 0, digits=0).judge(_broken(streams.get("gateway"))),
         Target("latency: p99 added at half of own capacity, of nginx's", 2.5, " x").judge(
             _ratio(*(_figure(measured.get("latency", {}), name, "added_p99_us") for name in ("gateway", "nginx")))

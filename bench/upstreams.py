@@ -23,6 +23,14 @@ COMPLETION = (
     '"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}},'
     '"service_tier":"default","system_fingerprint":"fp_abc"}'
 )
+MESSAGE = (
+    '{"id":"msg_0123456789","type":"message","role":"assistant","model":"gpt-4o-mini-2024-07-18","content":[{"type":"text",'
+    '"text":"Hello there! How may I assist you today? '
+    'I am a mock model and this is a mock answer of a plausible length for a short chat turn."}],'
+    '"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":19,"cache_creation_input_tokens":0,'
+    '"cache_read_input_tokens":0,"output_tokens":31,"service_tier":"standard"}}'
+)
+"""The same answer in Anthropic's dialect, for what the gateway translates."""
 START_SECONDS = 10.0
 
 _NGINX = """\
@@ -48,6 +56,7 @@ _ANSWERING = """\
   server {
     listen 127.0.0.1:%(port)d backlog=4096;
     location / { default_type application/json; return 200 '%(completion)s'; }
+    location /v1/messages { default_type application/json; return 200 '%(message)s'; }
   }"""
 _PROXYING = """\
   upstream origin { server 127.0.0.1:%(upstream)d; keepalive 512; keepalive_requests 100000000; }
@@ -97,6 +106,6 @@ def upstream(*, folder: Path, cores: Cores, streamed: bool) -> Iterator[int]:
             program.await_true(lambda: listens(port), within_seconds=START_SECONDS, what="open port")
             yield port
     else:
-        servers = _ANSWERING % {"port": port, "completion": COMPLETION}
+        servers = _ANSWERING % {"port": port, "completion": COMPLETION, "message": MESSAGE}
         with _nginx(servers, name="upstream", port=port, folder=folder, core=cores.load):
             yield port

@@ -136,6 +136,10 @@ class Exchange:
     """The commit point: from here on there is no other answer than this one."""
     outcome: str = "ok"
     error_code: str = ""
+    losses: tuple[str, ...] = ()
+    """What could not be said in the other dialect, as codes."""
+    client_body: bytes | None = None
+    """The request body as the client sent it, where another was written for the provider."""
     response_bytes: int = 0
     response_body: list[bytes] | None = None
     """The answer's pieces where content is recorded, else None."""

@@ -46,7 +46,7 @@ class Provider(msgspec.Struct, frozen=True, gc=False):
     base_path: str
     """What replaces the client's `/v1`: `/v1`, `/openai/v1`, `/v1beta/openai`, `/openai`; no trailing slash."""
     speaks: tuple[str, ...]
-    """Dialects that this server answers natively: `openai`, `anthropic`."""
+    """Dialects in which it is asked, the preferred one first: `openai`, `anthropic`, `gemini`, `ollama`."""
     credential: str = ""
     """The secret itself; empty = none is sent."""
     credential_header: str = "authorization"
@@ -59,6 +59,12 @@ class Provider(msgspec.Struct, frozen=True, gc=False):
     """Not empty: deployment paths, `/openai/deployments/{model}/…?api-version=…`."""
     stream_usage: bool = True
     """The server understands `stream_options.include_usage`."""
+    native_path: str = ""
+    """What stands before the paths of Gemini's and Ollama's own API; `base_path` leads to their compatible one."""
+    native_credential_header: str = ""
+    """Where its own API wants the credential, bare, if not where the compatible one does."""
+    lacks: tuple[str, ...] = ()
+    """Endpoints of its dialects that it does not serve; requests for them are translated."""
     timeouts: Timeouts = Timeouts()
     tls: Tls = Tls()
     proxy: str = ""
@@ -79,6 +85,8 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     provider: str
     model: str
     """Name to send upstream; empty = the name that the client asked for."""
+    strict: bool = False
+    """What cannot be said in the provider's dialect is refused, hints included."""
 
 
 class Wildcard(msgspec.Struct, frozen=True, gc=False):

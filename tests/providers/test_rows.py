@@ -42,4 +42,4 @@ def test_every_base_url_stands_where_its_row_says(row: Row) -> None:
     assert (address.scheme == "https") != row.local
     assert is_loopback(address.host) == row.local
     assert urlsplit(row.base_url).path in {"", row.base_path}
-    assert set(row.speaks) <= {"openai", "anthropic"}
+    assert set(row.speaks) <= {"openai", "anthropic", "gemini", "ollama"}

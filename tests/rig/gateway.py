@@ -153,11 +153,20 @@ class Gateway:
 
     # Requests
 
-    def request(self, method: str, path: str, *, body: Any = None, key: str | None = None) -> Answer:
-        """Send one request on a connection of its own."""
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        raw: bytes | None = None,
+        key: str | None = None,
+        fields: dict[str, str] | None = None,
+    ) -> Answer:
+        """Send one request on a connection of its own: `body` as JSON or `raw` as it is, with further header fields."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        data = None
+        headers = ({"authorization": f"Bearer {key}"} if key else {}) | (fields or {})
+        data: str | bytes | None = raw
         if body is not None:
             headers["content-type"] = "application/json"
             data = json.dumps(body)

@@ -243,8 +243,10 @@ class Provider(Section):
         default="", description="Azure only: a date uses deployment paths, v1 or empty the v1 API."
     )
     default: bool = Field(default=False, description="Takes the model names that nothing else matches.")
-    dialects: list[Literal["openai", "anthropic"]] | None = Field(
-        default=None, description="What it speaks, where that differs from its type: openai, anthropic."
+    dialects: list[Literal["openai", "anthropic", "gemini", "ollama"]] | None = Field(
+        default=None,
+        description="Dialects in which it is asked, where they differ from its type's: openai, anthropic, gemini, "
+        "ollama. The first is preferred where a request must be translated.",
     )
     timeouts: Timeouts = Field(default_factory=Timeouts)
     max_connections: Count = Field(default=1024, description="Most connections to it for each worker.")
@@ -296,6 +298,10 @@ class Route(Section):
         default_factory=list, description="Model names to try when all targets fail."
     )
     retry: Annotated[RouteRetry | None, NOT_YET] = Field(default=None, description="When another try is made.")
+    translation: Literal["lenient", "strict"] = Field(
+        default="lenient",
+        description="strict: a request of which anything would be lost in another dialect is refused with 400.",
+    )
 
     @model_validator(mode="before")
     @classmethod

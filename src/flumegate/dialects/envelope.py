@@ -27,7 +27,7 @@ class Envelope(msgspec.Struct, gc=False):
     """What the gateway must know of a request to route it."""
 
     model: str = ""
-    stream: bool | None = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
 
 

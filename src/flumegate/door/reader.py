@@ -188,6 +188,8 @@ class RequestReader:
         exchange.endpoint = route.endpoint
         if not (self._special and b"anthropic-version" in picked):
             exchange.family = route.family
+            if self._special and route.kind in ("models", "model") and b"x-goog-api-key" in picked:
+                exchange.family = "gemini"  # Google's SDK asks below /v1 as well
         if length == 0:
             return  # on_message_complete follows at once
         self._body_since = exchange.started

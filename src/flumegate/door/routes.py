@@ -29,11 +29,23 @@ class Route(NamedTuple):
 
 _READ = (b"GET", b"HEAD")
 _WRITE = (b"POST",)
-_EXACT: dict[bytes, Route] = {
-    f"/v1{endpoint.path}".encode(): Route(endpoint.name, endpoint.dialect, endpoint, _WRITE) for endpoint in ENDPOINTS
-}
-_EXACT[b"/response"] = _EXACT[b"/v1/responses"]
+_VERBS: dict[bytes, Route] = {}
+"""Gemini's operations, which stand behind the model's name."""
+_EXACT: dict[bytes, Route] = {}
+for _endpoint in ENDPOINTS:
+    _route = Route(_endpoint.name, _endpoint.dialect, _endpoint, _WRITE)
+    if _endpoint.dialect == "gemini":
+        _VERBS[_endpoint.path.partition(":")[2].encode()] = _route
+    elif _endpoint.path.startswith(("/api/", "/response")) and _endpoint.name != "responses":
+        _EXACT[_endpoint.path.encode()] = _route
+    else:
+        _EXACT[f"/v1{_endpoint.path}".encode()] = _route
 _EXACT |= {
+    b"/api/tags": Route("models", "ollama", methods=_READ),
+    b"/api/show": Route("model", "ollama", methods=_WRITE),
+    b"/api/ps": Route("ollama_ps", "ollama", methods=_READ),
+    b"/api/version": Route("ollama_version", "ollama", methods=_READ),
+    b"/v1beta/models": Route("models", "gemini", methods=_READ),
     b"/v1/models": Route("models", methods=_READ),
     b"/": Route("root", methods=_READ),
     b"/health": Route("health", methods=_READ),
@@ -44,6 +56,7 @@ _EXACT |= {
     b"/metrics/prometheus": Route("metrics", methods=_READ),
 }
 _MODEL = Route("model", methods=_READ)
+_GEMINI_MODEL = Route("model", "gemini", methods=_READ)
 _TRANSPARENT = Route("transparent")
 _UPSTREAMS = Route("upstreams", methods=_READ)
 _BEHIND_PREFIX = {
@@ -64,7 +77,7 @@ def find(method: bytes, path: bytes, prefix: bytes) -> tuple[Route, bytes]:
     """
     route = _EXACT.get(path)
     if route is None:
-        route, path = _look_further(path, prefix)
+        route, path = _look_further(method, path, prefix)
     if route.methods and method not in route.methods:
         raise GatewayError(
             METHOD_NOT_ALLOWED,
@@ -74,7 +87,7 @@ def find(method: bytes, path: bytes, prefix: bytes) -> tuple[Route, bytes]:
     return route, path
 
 
-def _look_further(path: bytes, prefix: bytes) -> tuple[Route, bytes]:
+def _look_further(method: bytes, path: bytes, prefix: bytes) -> tuple[Route, bytes]:
     if not path.startswith(b"/"):
         raise GatewayError(INVALID_REQUEST, "invalid_path", "The request target must be a path that begins with '/'.")
     if _is_evasive(path):
@@ -93,15 +106,18 @@ def _look_further(path: bytes, prefix: bytes) -> tuple[Route, bytes]:
     route = _EXACT.get(_as_read(plain))
     if route is not None:
         return route, _as_read(plain)
-    if plain.startswith(b"/v1/models/"):
-        return _MODEL, plain
+    if plain.startswith((b"/v1/models/", b"/v1beta/models/")):
+        verb = plain.rpartition(b":")[2]
+        if method == b"POST" and verb in _VERBS:
+            return _VERBS[verb], plain
+        return (_MODEL if plain.startswith(b"/v1/") else _GEMINI_MODEL), plain
     if plain.startswith(b"/v1/") and len(plain) > 4:
         return _TRANSPARENT, plain if plain != path and path.startswith(b"/v1/v1/") else path
     raise GatewayError(
         NOT_FOUND,
         "not_found",
-        f"Nothing is served at {path.decode('latin-1')[:100]}. Dialects live below /v1, the transparent proxy below "
-        f"{prefix.decode('latin-1')}/v1.",
+        f"Nothing is served at {path.decode('latin-1')[:100]}. Dialects live below /v1 (Gemini's also below /v1beta, "
+        f"Ollama's below /api), the transparent proxy below {prefix.decode('latin-1')}/v1.",
     )
 
 

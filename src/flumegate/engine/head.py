@@ -14,6 +14,7 @@ _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.en
 _BODILESS = frozenset((204, 304))
 _USUAL_CONNECTION = (b"keep-alive", b"Keep-Alive", b"close")
 _NO_BUFFERING = b"x-accel-buffering: no"
+_NO_STORE = b"cache-control: no-store"
 
 
 def status_line(status: int) -> bytes:
@@ -27,11 +28,12 @@ class AnswerHead:
     Attributes:
         length: value of `content-length` where the body is passed on as it is, else None.
         encoding: content coding to undo, or empty.
+        media_type: in lower case, with its parameters.
         sse: the body is a stream of server-sent events.
         bodiless: no body follows, whatever the head says (204, 304, HEAD).
     """
 
-    __slots__ = ("_headless", "_lines", "bodiless", "encoding", "length", "sse", "status")
+    __slots__ = ("_headless", "_lines", "bodiless", "encoding", "length", "media_type", "sse", "status")
 
     def __init__(self, call: Call) -> None:
         self.status = call.status
@@ -59,7 +61,8 @@ class AnswerHead:
             lines.append(verdict + value)
         if hops:
             lines = [line for line in lines if line.partition(b":")[0] not in hops]
-        self.sse = media_type[:17].lower() == b"text/event-stream"
+        self.media_type = media_type.lower()
+        self.sse = self.media_type[:17] == b"text/event-stream"
         if self.sse:
             self.length = None
             lines.append(_NO_BUFFERING)
@@ -67,6 +70,24 @@ class AnswerHead:
             self.length = None
         lines.append(b"")
         self._lines = lines
+
+    def field(self, name: bytes) -> bytes:
+        """Return the value of a field that travels on, or empty; `name` in lower case."""
+        start = name + b": "
+        return next((line[len(start) :] for line in self._lines if line.startswith(start)), b"")
+
+    @classmethod
+    def written(cls, status: int, lines: list[bytes], *, sse: bool) -> AnswerHead:
+        """Return the head of an answer that was written here; `lines` are its own fields without line ends."""
+        head = cls.__new__(cls)
+        head.status = status
+        head.length = None
+        head.encoding = b""
+        head.bodiless = head._headless = False  # noqa: SLF001 - its own attribute
+        head.media_type = b""
+        head.sse = sse
+        head._lines = [*lines, *((_NO_STORE, _NO_BUFFERING) if sse else ()), b""]  # noqa: SLF001 - its own attribute
+        return head
 
     def write(self, exchange: Exchange, plan: Plan, extra: bytes, length: int | None) -> tuple[bytes, bool]:
         """Return the head for the client and whether the body must be framed in chunks.

@@ -6,9 +6,10 @@ from urllib.parse import unquote
 
 import msgspec
 
+from flumegate.dialects.ollama import lists as ollama_lists
 from flumegate.dialects.registry import ERROR_WRITERS
 from flumegate.engine.head import status_line
-from flumegate.errors import NOT_FOUND, GatewayError
+from flumegate.errors import INVALID_REQUEST, NOT_FOUND, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.snapshot import Snapshot
 
@@ -63,6 +64,10 @@ def list_upstreams(exchange: Exchange, extra: bytes) -> bytes:
 def list_models(exchange: Exchange, extra: bytes) -> bytes:
     """Return the configured models in the caller's dialect; wildcards are no names and are left out."""
     names = exchange.snapshot.models
+    if exchange.family == "ollama":
+        return answer(exchange, 200, ollama_lists.write_tags([(name, 0) for name in names]), extra)
+    if exchange.family == "gemini":
+        return answer(exchange, 200, _encode({"models": [_gemini_model(name) for name in names]}), extra)
     if exchange.family == "anthropic":
         data: list[dict[str, object]] = [_anthropic_model(name) for name in names]
         ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
@@ -79,16 +84,56 @@ def show_model(exchange: Exchange, quoted: str, extra: bytes) -> bytes:
         GatewayError: 404 for a name that is not configured.
     """
     name = unquote(quoted)
+    if exchange.family == "ollama":
+        name = _named_in_body(exchange)
     if name not in exchange.snapshot.models:
         raise GatewayError(
             NOT_FOUND, "model_not_found", f"No model {name[:100]!r} is configured here. GET /v1/models lists them."
         )
-    model = _anthropic_model(name) if exchange.family == "anthropic" else _openai_model(exchange.snapshot, name)
-    return answer(exchange, 200, _encode(model), extra)
+    match exchange.family:
+        case "ollama":
+            body = ollama_lists.write_show(name)
+        case "gemini":
+            body = _encode(_gemini_model(name))
+        case "anthropic":
+            body = _encode(_anthropic_model(name))
+        case _:
+            body = _encode(_openai_model(exchange.snapshot, name))
+    return answer(exchange, 200, body, extra)
+
+
+class _Named(msgspec.Struct, gc=False):
+    model: str = ""
+    name: str = ""
+    """Its older spelling."""
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
+
+
+def _named_in_body(exchange: Exchange) -> str:
+    try:
+        named = _decode_named(exchange.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise GatewayError(
+            INVALID_REQUEST, "missing_model", "The body needs a non-empty string 'model'.", param="model"
+        ) from None
+    return named.model or named.name
+
+
+def show_ollama(exchange: Exchange, extra: bytes) -> bytes:
+    """Return what Ollama's clients ask about the server itself: its version, or what is loaded (never anything)."""
+    body = ollama_lists.write_ps() if exchange.kind == "ollama_ps" else ollama_lists.write_version()
+    return answer(exchange, 200, body, extra)
 
 
 def _openai_model(snapshot: Snapshot, name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": snapshot.models[name].provider}
+
+
+def _gemini_model(name: str) -> dict[str, object]:
+    verbs = ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"]
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": verbs}
 
 
 def _anthropic_model(name: str) -> dict[str, object]:

@@ -56,6 +56,7 @@ def record_of(exchange: Exchange) -> Record:
         _text(exchange, b"x-flumegate-tags") if exchange.special else "",
         _trace_id(exchange) if exchange.special else "",
         exchange.attempts,
+        exchange.losses,
     )
 
 

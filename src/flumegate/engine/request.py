@@ -6,9 +6,14 @@ and `stream_options.include_usage` where a stream would otherwise end without it
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
+import msgspec
+
 from flumegate.dialects import envelope
 from flumegate.dialects.envelope import MODEL_KEY, STREAM_OPTIONS_KEY, Envelope, StreamOptions
 from flumegate.dialects.openai.chat.tap import INCLUDE_USAGE_MEMBER, INCLUDE_USAGE_VALUE
+from flumegate.dialects.registry import Endpoint
 from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan
@@ -54,8 +59,50 @@ def read_envelope(exchange: Exchange, *, model_required: bool = True) -> Envelop
     """
     seen = envelope.read(exchange.body, model_required=model_required)
     exchange.model_requested = seen.model
-    exchange.stream = bool(seen.stream)
+    endpoint = exchange.endpoint
+    exchange.stream = (
+        bool(seen.stream) if seen.stream is not None else endpoint is not None and endpoint.streams_by_default
+    )
     return seen
+
+
+class _Targeted(msgspec.Struct):
+    target: str | None = None
+
+
+_decode_target = msgspec.json.Decoder(_Targeted).decode
+
+
+def read_target(body: bytes) -> bytes | None:
+    """Return the upstream that a request to `/response` names itself, or None.
+
+    Raises:
+        GatewayError: 400, `target` is no string.
+    """
+    try:
+        target = _decode_target(body).target
+    except msgspec.ValidationError:
+        raise GatewayError(
+            INVALID_REQUEST, "invalid_request_body", "target: It must be a string.", param="target"
+        ) from None
+    return target.encode("latin-1", "replace") if target else None
+
+
+def read_path(exchange: Exchange, endpoint: Endpoint) -> Envelope:
+    """Read model and stream flag of a request whose path tells both, as Gemini's do.
+
+    Raises:
+        GatewayError: 400, the path names no model.
+    """
+    name = exchange.path.rpartition(b":")[0].partition(b"/models/")[2]
+    exchange.model_requested = model = unquote(name.decode("latin-1"))
+    if not model or len(model) > envelope.MAX_MODEL_LENGTH:
+        raise GatewayError(INVALID_REQUEST, "missing_model", "The path needs a model's name: /v1beta/models/MODEL:…")
+    exchange.stream = bool(endpoint.streams)
+    # A key in the query would be logged on its way and is never asked for there; here it must not travel on.
+    parts = [part for part in exchange.query[1:].split(b"&") if part and not part.startswith(b"key=")]
+    exchange.query = b"?" + b"&".join(parts) if parts else b""
+    return Envelope(model)
 
 
 def edit_body(exchange: Exchange, plan: Plan, seen: Envelope) -> bool:
@@ -97,13 +144,15 @@ def write_head(exchange: Exchange, plan: Plan, framing: bytes) -> bytes:
     for name, line in plan.defaults:
         if not any(field[0] == name for field in headers):
             lines.append(line[:-2])
-    query = exchange.query
-    if query and b"?" in plan.path:
+    path, query = plan.path, exchange.query
+    if plan.codec:
+        path, query = plan.stream_path if exchange.stream else path, b""
+    elif query and b"?" in path:
         # Azure's plan names an API version already; a second one of the client's would contradict it.
         query = b"".join(b"&" + part for part in query[1:].split(b"&") if not part.startswith(b"api-version="))
     return b"%b %b%b HTTP/1.1\r\n%b%b%b" % (
         exchange.method,
-        plan.path,
+        path,
         query,
         plan.head,
         b"\r\n".join(lines),

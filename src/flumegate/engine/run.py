@@ -13,12 +13,15 @@ from flumegate.engine import local
 from flumegate.engine.attempt import attempt
 from flumegate.engine.head import AnswerHead
 from flumegate.engine.relay import Relay, whole
-from flumegate.engine.request import edit_body, read_envelope, undo_coding
+from flumegate.engine.relay_translated import TranslatedRelay
+from flumegate.engine.request import edit_body, read_envelope, read_path, read_target, undo_coding
 from flumegate.engine.settle import Settlement
+from flumegate.engine.translate import begin, count
 from flumegate.engine.transparent import lists_upstream, plan_transparent
 from flumegate.errors import INTERNAL, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates import GATES
+from flumegate.routing import lanes
 from flumegate.routing.plan import Plan, Planner
 from flumegate.snapshot import Snapshot
 from flumegate.upstream.pool import Upstream
@@ -61,13 +64,21 @@ class Engine:
             exchange.plan = plan
             if self.settlement.policy.content == "full":
                 exchange.response_body = []
+            if plan.codec == lanes.ESTIMATE:
+                self.settlement.settle(exchange, count(exchange, plan, extra))
+                return
+            translation = begin(exchange, plan) if plan.codec else None
             call, connection = await attempt(exchange, plan, self.upstream)
             head = AnswerHead(call)
-            if call.ended and call.error is None and not head.sse:
+            if call.ended and call.error is None and not head.sse and translation is None:
                 self.settlement.settle(exchange, whole(exchange, plan, call, head, extra))
                 return
             try:
-                relay = Relay(self._loop, exchange, plan, head, withhold=withhold, extra=extra)
+                relay: Relay | TranslatedRelay
+                if translation is None:
+                    relay = Relay(self._loop, exchange, plan, head, withhold=withhold, extra=extra)
+                else:
+                    relay = TranslatedRelay(self._loop, exchange, plan, head, translation, extra)
                 await relay.start(call, connection)
             finally:
                 if not call.ended:
@@ -94,11 +105,16 @@ class Engine:
         exchange.lane = "verbatim"
         if exchange.special:
             undo_coding(exchange, exchange.snapshot.door.max_body_bytes)
-        seen = read_envelope(exchange)
+        seen = read_envelope(exchange) if endpoint.streams is None else read_path(exchange, endpoint)
         upstream = exchange.picked.get(b"x-upstream-name") if exchange.special else None
+        if endpoint.always_translated and upstream is None:
+            upstream = read_target(exchange.body)
         plan = self.planner.known(endpoint.name, seen.model) if upstream is None else None
         if plan is None:
             plan = self.planner.endpoint(endpoint, seen.model, upstream.decode("latin-1") if upstream else "")
+        if plan.codec:
+            exchange.lane = "translated"
+            return plan, False
         return plan, edit_body(exchange, plan, seen)
 
     def refuse(self, exchange: Exchange, error: GatewayError) -> None:
@@ -142,4 +158,10 @@ def _show_model(exchange: Exchange, extra: bytes) -> bytes:
     return local.show_model(exchange, exchange.path.decode("latin-1").partition("/models/")[2], extra)
 
 
-_LOCAL = {"models": local.list_models, "model": _show_model, "upstreams": local.list_upstreams}
+_LOCAL = {
+    "models": local.list_models,
+    "model": _show_model,
+    "upstreams": local.list_upstreams,
+    "ollama_ps": local.show_ollama,
+    "ollama_version": local.show_ollama,
+}

@@ -65,12 +65,20 @@ def _rename_model(exchange: Exchange, plan: Plan) -> None:
 
 def lists_upstream(exchange: Exchange) -> bool:
     """Tell whether a model list is asked for that only the provider can give: none is configured here."""
-    return exchange.kind in ("models", "model") and not exchange.snapshot.models
+    return (
+        exchange.kind in ("models", "model")
+        and exchange.family in ("openai", "anthropic")
+        and not exchange.snapshot.models
+    )
 
 
 def _lister(snapshot: Snapshot, family: str) -> str:
     """Return the provider whose list answers: the default one if it speaks the caller's dialect, else the first."""
-    speakers = [provider.name for provider in snapshot.providers.values() if family in provider.speaks]
+    speakers = [
+        provider.name
+        for provider in snapshot.providers.values()
+        if family in provider.speaks or (family == "openai" and provider.native_path != provider.base_path)
+    ]
     if not speakers:
         raise GatewayError(NOT_FOUND, "model_not_found", "No models are configured, and no provider can list any.")
     return snapshot.default_provider if snapshot.default_provider in speakers else speakers[0]

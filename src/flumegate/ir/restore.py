@@ -11,7 +11,9 @@ import msgspec
 
 from flumegate.ir import events as e
 from flumegate.ir.answer import Answer
+from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Part, ToolCall
+from flumegate.ir.request import Tool
 from flumegate.ir.written import Rename
 
 CUSTOM_FIELD = "input"
@@ -30,6 +32,19 @@ _encode = msgspec.json.Encoder().encode
 def pack_custom(text: str) -> str:
     """Return a custom call's text as the arguments of the function that stands for it."""
     return _encode(_Custom(text)).decode()
+
+
+def packed_description(tool: Tool, losses: Losses, at: str, target: str) -> str:
+    """Return the description of the function that stands for a custom tool; a grammar is told in words there.
+
+    Coding agents always send such tools: refusing them would leave those agents without most providers.
+    """
+    losses.approximated(at, f"{target} has no tools of free text; it is sent as a function with one text.")
+    if b'"grammar"' not in tool.format:
+        return tool.description
+    losses.approximated(f"{at}.format", f"{target} holds no text to a grammar; it is told in the description.")
+    told = f"The input must follow this format: {tool.format.decode('utf-8', 'replace')}"
+    return f"{tool.description}\n\n{told}" if tool.description else told
 
 
 def _unpack_custom(arguments: str) -> str:

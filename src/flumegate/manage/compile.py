@@ -86,6 +86,9 @@ def _provider(name: str, section: ProviderSection) -> Provider:
         default_headers=row.default_headers,
         azure_api_version=address.azure_api_version,
         stream_usage=row.stream_usage,
+        native_path=address.base_path.removesuffix(row.compatible_tail),
+        native_credential_header=row.native_credential_header,
+        lacks=row.lacks,
         timeouts=Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total),
         tls=Tls(section.tls_verify, section.ca_file, section.client_cert, section.client_key),
         proxy=section.proxy.reveal() if section.proxy else "",
@@ -115,7 +118,7 @@ def _configured_models(config: Config) -> tuple[dict[str, Target], list[Wildcard
     wildcards: list[Wildcard] = []
     for name, route in config.models.items():
         provider, _, model = route.targets[0].use.partition("/")
-        target = Target(provider, "" if model == "*" else model)
+        target = Target(provider, "" if model == "*" else model, strict=route.translation == "strict")
         prefix, star, suffix = name.partition("*")
         if star:
             wildcards.append(Wildcard(prefix, suffix, target))

@@ -88,6 +88,8 @@ def _split(url: str) -> tuple[str, str, int, str]:
 def _base_path(row: Row, host: str, path: str) -> str:
     if not path:
         return row.base_path
+    if row.compatible_tail:
+        return path if path.endswith(row.compatible_tail) else f"{path}{row.compatible_tail}"
     if row.sdk_adds_version and not path.endswith("/v1"):
         return f"{path}/v1"
     # Half of the vendor's own path, as in https://api.groq.com/openai, can only be meant as the whole.

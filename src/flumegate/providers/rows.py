@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 _OPENAI = ("openai",)
 _BOTH = ("openai", "anthropic")
+_NO_RESPONSES = ("responses",)
 
 
 class Row(NamedTuple):
@@ -20,7 +21,7 @@ class Row(NamedTuple):
     base_url: str
     """Where it stands if the operator names no `base_url`; empty = a `base_url` is required."""
     speaks: tuple[str, ...] = _OPENAI
-    """Dialects that it documents as its own: `openai`, `anthropic`."""
+    """Dialects in which it is asked, the preferred one first: `openai`, `anthropic`, `gemini`, `ollama`."""
     base_path: str = "/v1"
     """What replaces the client's `/v1`; added to a `base_url` that is a bare origin."""
     key_variables: tuple[str, ...] = ()
@@ -36,6 +37,12 @@ class Row(NamedTuple):
     """Sent where the client sends none of that name."""
     stream_usage: bool = True
     """Understands `stream_options.include_usage`; False: it refuses the field, or reports usage without being asked."""
+    lacks: tuple[str, ...] = ()
+    """Endpoints of its dialects that it does not serve."""
+    compatible_tail: str = ""
+    """How the base path of its OpenAI-compatible API goes on behind that of its own API."""
+    native_credential_header: str = ""
+    """Where its own API wants the credential, bare."""
     models: tuple[str, ...] = ()
     """Patterns of the model names that are this vendor's own, each with at most one star at its end."""
     example: str = "MODEL"
@@ -92,9 +99,12 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "gemini",
-        "Google Gemini (OpenAI-compatible endpoint)",
+        "Google Gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
+        speaks=("gemini",),
         base_path="/v1beta/openai",
+        compatible_tail="/openai",
+        native_credential_header="x-goog-api-key",
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         base_url_variable="GEMINI_BASE_URL",
         models=("gemini-*", "gemma-*"),
@@ -113,6 +123,7 @@ ROWS: tuple[Row, ...] = (
         "mistral",
         "Mistral AI",
         "https://api.mistral.ai/v1",
+        lacks=_NO_RESPONSES,
         key_variables=("MISTRAL_API_KEY",),
         base_url_variable="MISTRAL_BASE_URL",
         stream_usage=False,
@@ -132,6 +143,7 @@ ROWS: tuple[Row, ...] = (
         "deepseek",
         "DeepSeek",
         "https://api.deepseek.com/v1",
+        lacks=_NO_RESPONSES,
         key_variables=("DEEPSEEK_API_KEY",),
         base_url_variable="DEEPSEEK_BASE_URL",
         models=("deepseek-*",),
@@ -148,6 +160,7 @@ ROWS: tuple[Row, ...] = (
         "moonshot",
         "Moonshot AI",
         "https://api.moonshot.ai/v1",
+        lacks=_NO_RESPONSES,
         key_variables=("MOONSHOT_API_KEY",),
         base_url_variable="MOONSHOT_BASE_URL",
         models=("kimi-*", "moonshot-*"),
@@ -165,6 +178,7 @@ ROWS: tuple[Row, ...] = (
         "together",
         "Together AI",
         "https://api.together.xyz/v1",
+        lacks=_NO_RESPONSES,
         key_variables=("TOGETHER_API_KEY",),
         base_url_variable="TOGETHER_BASE_URL",
     ),
@@ -181,6 +195,7 @@ ROWS: tuple[Row, ...] = (
         "cerebras",
         "Cerebras",
         "https://api.cerebras.ai/v1",
+        lacks=_NO_RESPONSES,
         key_variables=("CEREBRAS_API_KEY",),
         base_url_variable="CEREBRAS_BASE_URL",
     ),
@@ -188,6 +203,7 @@ ROWS: tuple[Row, ...] = (
         "nvidia",
         "NVIDIA NIM",
         "https://integrate.api.nvidia.com/v1",
+        lacks=_NO_RESPONSES,
         key_variables=("NVIDIA_API_KEY",),
         base_url_variable="NVIDIA_BASE_URL",
     ),
@@ -196,6 +212,7 @@ ROWS: tuple[Row, ...] = (
         "Perplexity",
         "https://api.perplexity.ai",
         base_path="",
+        lacks=_NO_RESPONSES,
         key_variables=("PERPLEXITY_API_KEY",),
         base_url_variable="PERPLEXITY_BASE_URL",
         stream_usage=False,
@@ -205,6 +222,7 @@ ROWS: tuple[Row, ...] = (
         "sambanova",
         "SambaNova",
         "https://api.sambanova.ai/v1",
+        lacks=_NO_RESPONSES,
         key_variables=("SAMBANOVA_API_KEY",),
         base_url_variable="SAMBANOVA_BASE_URL",
     ),
@@ -244,16 +262,17 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "ollama",
-        "Ollama (its /v1 endpoints)",
+        "Ollama",
         "http://127.0.0.1:11434",
-        speaks=_BOTH,
+        speaks=("ollama",),
+        compatible_tail="/v1",
         key_variables=("OLLAMA_API_KEY",),
         base_url_variable="OLLAMA_BASE_URL",
         local=True,
         sdk_adds_version=True,
     ),
     Row("openai_compatible", "any other OpenAI-compatible server", "", local=True),
-    Row("mock", "the built-in mock", "", speaks=_BOTH, local=True),
+    Row("mock", "the built-in mock", "", speaks=(*_BOTH, "gemini", "ollama"), compatible_tail="/v1", local=True),
 )
 
 BY_TYPE: dict[str, Row] = {row.type: row for row in ROWS}

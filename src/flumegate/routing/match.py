@@ -5,6 +5,8 @@ explicit upstream → `provider/model` → exact model → longest wildcard → 
 
 from __future__ import annotations
 
+import msgspec
+
 from flumegate.errors import INVALID_REQUEST, NOT_FOUND, GatewayError
 from flumegate.snapshot import Snapshot, Target
 
@@ -24,11 +26,12 @@ def match(snapshot: Snapshot, *, model: str, upstream: str = "") -> Target:
         return Target(provider, rest)
     exact = snapshot.models.get(model)
     if exact is not None:
-        return Target(exact.provider, exact.model or model)
+        return exact if exact.model else msgspec.structs.replace(exact, model=model)
     for wildcard in snapshot.wildcards:
         fits = len(model) >= len(wildcard.prefix) + len(wildcard.suffix)
         if fits and model.startswith(wildcard.prefix) and model.endswith(wildcard.suffix):
-            return Target(wildcard.target.provider, wildcard.target.model or model)
+            target = wildcard.target
+            return target if target.model else msgspec.structs.replace(target, model=model)
     if snapshot.default_provider:
         return Target(snapshot.default_provider, model)
     raise GatewayError(
@@ -53,7 +56,7 @@ def _explicit(snapshot: Snapshot, upstream: str, model: str) -> Target:
         return Target(upstream, rest)
     configured = snapshot.models.get(model)
     if configured is not None and configured.provider == upstream and configured.model:
-        return Target(upstream, configured.model)
+        return configured
     return Target(upstream, model)
 
 

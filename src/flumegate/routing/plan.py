@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from flumegate.catalog.lookup import lookup
 from flumegate.dialects.registry import Endpoint
-from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, GatewayError
+from flumegate.errors import FORBIDDEN, METHOD_NOT_ALLOWED, GatewayError
+from flumegate.ir.written import Abilities
+from flumegate.routing import lanes
 from flumegate.routing.match import match
 from flumegate.snapshot import Provider, Snapshot, Target
-from flumegate.wire.headers import Verdicts, as_header_value, request_verdicts
+from flumegate.wire.headers import FEW_VERDICTS, FewVerdicts, Verdicts, as_header_value, request_verdicts
 
 _REMEMBERED = 4096
 
@@ -28,9 +31,15 @@ class Plan:
         verdicts: which of the client's header fields travel on.
         marks: answer header lines that say who served.
         splice: JSON text of the model name to put in place of the client's, or empty.
+        codec: the dialect's codec that the request is written in anew, or empty where its own bytes travel.
+        stream_path: the path for a streamed answer, where the body is written anew.
+        abilities: what a writer must know of the model, where one writes.
+        strict: what would be lost in translation is refused.
     """
 
     __slots__ = (
+        "abilities",
+        "codec",
         "defaults",
         "endpoint",
         "head",
@@ -39,6 +48,8 @@ class Plan:
         "path",
         "provider",
         "splice",
+        "stream_path",
+        "strict",
         "target_name",
         "verdicts",
     )
@@ -52,12 +63,18 @@ class Plan:
         lane: str,
         requested: str,
         default_headers: tuple[tuple[str, str], ...] = (),
+        native: bool = False,
     ) -> None:
         self.provider = provider
+        self.codec = ""
+        self.stream_path = path
+        self.abilities: Abilities | None = None
+        self.strict = target.strict
         self.model = target.model
         self.path = path
         self.target_name = f"{provider.name}/{target.model}" if target.model else provider.name
-        self.head, self.verdicts, self.defaults = _dress(provider, default_headers)
+        self.verdicts: Verdicts | FewVerdicts
+        self.head, self.verdicts, self.defaults = _dress(provider, default_headers, native=native)
         self.marks = b"".join(
             (
                 b"x-flumegate-provider: %b\r\n" % as_header_value(provider.name),
@@ -74,14 +91,16 @@ def _json_string(text: str) -> bytes:
 
 
 def _dress(
-    provider: Provider, default_headers: tuple[tuple[str, str], ...]
+    provider: Provider, default_headers: tuple[tuple[str, str], ...], *, native: bool
 ) -> tuple[bytes, Verdicts, tuple[tuple[bytes, bytes], ...]]:
     standard_port = 443 if provider.scheme == "https" else 80
     name = f"[{provider.host}]" if ":" in provider.host else provider.host
     host = name if provider.port == standard_port else f"{name}:{provider.port}"
     lines = [f"host: {host}\r\n", "accept-encoding: identity\r\n"]
     replaced: set[bytes] = set()
-    if provider.credential:
+    if provider.credential and native and provider.native_credential_header:
+        lines.append(f"{provider.native_credential_header}: {provider.credential}\r\n")
+    elif provider.credential:
         lines.append(f"{provider.credential_header}: {provider.credential_prefix}{provider.credential}\r\n")
     for field, value in provider.headers:
         lines.append(f"{field}: {value}\r\n")
@@ -109,29 +128,15 @@ class Planner:
         """Return the plan of a request to one of the dialects' endpoints.
 
         Raises:
-            GatewayError: unknown model or upstream, a provider of another dialect, an endpoint that is not allowed.
+            GatewayError: unknown model or upstream, a provider that cannot do what is asked, or may not.
         """
         target = match(self._snapshot, model=model, upstream=upstream)
         provider = self._snapshot.providers[target.provider]
-        if endpoint.dialect not in provider.speaks:
-            speaks = " and ".join(provider.speaks) or "nothing that is known"
-            raise GatewayError(
-                INVALID_REQUEST,
-                "translation_not_available",
-                f"The model {model[:100]!r} is served by {provider.name!r}, which speaks {speaks}, and this endpoint "
-                f"is {endpoint.dialect}'s. Translation between dialects is not there yet: use that provider's own "
-                "endpoint, or a model of a provider that speaks this dialect.",
-                param="model",
-            )
         _check_allowed(provider, "POST", endpoint.path)
-        plan = Plan(
-            provider,
-            target,
-            _path(provider, target.model, endpoint.path),
-            lane="verbatim",
-            requested=model,
-            default_headers=endpoint.default_headers,
-        )
+        if lanes.is_verbatim(provider, endpoint):
+            plan = _verbatim(provider, target, endpoint, model)
+        else:
+            plan = _translated(provider, target, lanes.codec_of(provider, endpoint))
         if not upstream:
             if len(self._plans) >= _REMEMBERED:
                 self._plans.clear()  # names that nobody asks for again must not keep out those that everybody does
@@ -149,6 +154,51 @@ class Planner:
         text = path.decode("latin-1")
         _check_allowed(provider, method, text)
         return Plan(provider, target, _path(provider, target.model, text), lane="transparent", requested=model)
+
+
+def _verbatim(provider: Provider, target: Target, endpoint: Endpoint, model: str) -> Plan:
+    native = endpoint.dialect in ("gemini", "ollama")
+    if native:
+        path = lanes.own_path(provider, endpoint.dialect, endpoint.path, target.model).encode("latin-1")
+    else:
+        path = _path(provider, target.model, endpoint.path)
+    return Plan(
+        provider,
+        target,
+        path,
+        lane="verbatim",
+        requested=target.model if "{model}" in endpoint.path else model,  # then the body names none
+        default_headers=endpoint.default_headers,
+        native=native,
+    )
+
+
+def _translated(provider: Provider, target: Target, codec: str) -> Plan:
+    if codec == lanes.ESTIMATE:
+        path = stream_path = ""
+        headers: tuple[tuple[str, str], ...] = ()
+        native = False
+    else:
+        path, stream_path = lanes.paths(provider, codec, target.model)
+        headers = lanes.default_headers(codec)
+        native = lanes.dialect_of(codec) in ("gemini", "ollama")
+        if provider.azure_api_version:
+            path = stream_path = _path(provider, target.model, path.removeprefix(provider.base_path)).decode("latin-1")
+    plan = Plan(
+        provider,
+        target,
+        path.encode("latin-1"),
+        lane="translated",
+        requested=target.model,
+        default_headers=headers,
+        native=native,
+    )
+    plan.codec = codec
+    plan.stream_path = stream_path.encode("latin-1")
+    plan.abilities = lookup(provider.type, target.model)
+    plan.verdicts = FEW_VERDICTS
+    plan.head += b"content-type: application/json\r\n"
+    return plan
 
 
 def _path(provider: Provider, model: str, suffix: str) -> bytes:

@@ -99,6 +99,20 @@ def request_verdicts(replaced: frozenset[bytes] = frozenset()) -> Verdicts:
     return Verdicts(_REQUEST_STOPS | replaced, _REQUEST_STOP_PREFIXES, {})
 
 
+_TRANSLATED = frozenset((b"traceparent", b"tracestate", b"baggage", b"user-agent"))
+
+
+class FewVerdicts(dict[bytes, bytes]):
+    """For requests that are written anew in another dialect: only what belongs to no dialect travels on."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        lower = name.lower()
+        return lower + b": " if lower in _TRANSLATED else b""
+
+
+FEW_VERDICTS = FewVerdicts()
+
+
 def answer_verdicts() -> Verdicts:
     """Return the verdicts for answers."""
     return Verdicts(_ANSWER_STOPS, _ANSWER_STOP_PREFIXES, _ANSWER_RENAMES)

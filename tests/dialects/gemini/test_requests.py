@@ -594,11 +594,12 @@ def test_tools_of_other_dialects() -> None:
     found = codes(written)
     assert [code for code in found if code not in ("approximated:tools", "approximated:tools.format")] == [
         "dropped:tools.strict",
-        "refused:tools",
+        "dropped:tools",
         "dropped:cache",
     ]
     assert "tools[9].format" in [loss.path for loss in written.losses]
     assert codes(say(tools=tools[-1:])[1]) == ["dropped:tools"]
+    assert "refused:tools" in codes(say(tools=tools[-1:], tool_choice=ToolChoice("required"))[1])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from flumegate.dialects.bedrock.write_parts import write_cache
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import ToolCall, ToolResult
 from flumegate.ir.request import Request, Tool, ToolChoice
-from flumegate.ir.restore import CUSTOM_PARAMETERS
+from flumegate.ir.restore import CUSTOM_PARAMETERS, packed_description
 from flumegate.ir.turns import safe_name, tool_names
 from flumegate.ir.written import Abilities, Rename
 
@@ -89,8 +89,11 @@ class Tools:
         if name != tool.name or tool.kind == "custom":
             self.renames[name] = Rename(tool.name, tool.namespace, tool.kind)
         spec = _spec(name, self._write_schema(tool, at))
-        if tool.description:
-            spec["toolSpec"]["description"] = tool.description
+        description = tool.description
+        if tool.kind == "custom":
+            description = packed_description(tool, losses, at, "Bedrock")
+        if description:
+            spec["toolSpec"]["description"] = description
         if tool.strict and self._abilities.json_schema is False:
             losses.dropped(f"{at}.strict", "The model promises no strict arguments.")
         elif tool.strict:
@@ -102,7 +105,6 @@ class Tools:
 
     def _write_schema(self, tool: Tool, at: str) -> msgspec.Raw | Members:
         if tool.kind == "custom":
-            self._approximate_custom(tool, at)
             return msgspec.Raw(CUSTOM_PARAMETERS)
         if not tool.parameters:
             return msgspec.Raw(_NO_PARAMETERS)
@@ -114,17 +116,6 @@ class Tools:
         if "type" in schema:
             return msgspec.Raw(tool.parameters)
         return {"type": "object", **schema}  # arguments are an object in every dialect: nothing else was meant
-
-    def _approximate_custom(self, tool: Tool, at: str) -> None:
-        self._losses.approximated(at, "Bedrock has no tools of free text; it is sent as a function with one text.")
-        if not tool.format:
-            return
-        try:
-            kind = msgspec.json.decode(tool.format, type=_Format).type
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            kind = ""
-        if kind != "text":
-            self._losses.refused(f"{at}.format", "Bedrock cannot hold a tool's text to a grammar.")
 
     def _write_choice(self, choice: ToolChoice | None) -> Members:
         if self._request.parallel_tool_calls is False:

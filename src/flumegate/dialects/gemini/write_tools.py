@@ -13,7 +13,7 @@ from flumegate.dialects.gemini.write_parts import TARGET
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import ToolCall
 from flumegate.ir.request import Request, Tool, ToolChoice
-from flumegate.ir.restore import CUSTOM_PARAMETERS
+from flumegate.ir.restore import CUSTOM_PARAMETERS, packed_description
 from flumegate.ir.turns import safe_name
 from flumegate.ir.written import Abilities, Rename
 
@@ -51,7 +51,8 @@ class Tools:
             for part in turn.parts
             if isinstance(part, ToolCall)
         }
-        self._forced = request.tool_choice is not None and request.tool_choice.mode in ("required", "named")
+        others = any(tool.kind != "hosted" for tool in request.tools)
+        self._forced = request.tool_choice is not None and request.tool_choice.mode == "required" and not others
         if request.tools and abilities.tools is False:
             losses.refused("tools", "The model takes no tools.")
         for number, tool in enumerate(request.tools):
@@ -73,14 +74,15 @@ class Tools:
         self._losses.extras(tool.extras, at, (NAME,), TARGET)
         if tool.strict:
             self._losses.dropped(f"{at}.strict", "Gemini promises no strict arguments.")
-        if b'"grammar"' in tool.format:
-            self._losses.refused(f"{at}.format", "Gemini cannot hold a tool's text to a grammar.")
         name = self.name_of(tool.name, tool.namespace)
         if name != tool.name or tool.kind == "custom":
             self.renames[name] = Rename(tool.name, tool.namespace, tool.kind)
         function: dict[str, Any] = {"name": name}
-        if tool.description or self._own:
-            function["description"] = tool.description
+        description = tool.description
+        if tool.kind == "custom":
+            description = packed_description(tool, self._losses, at, TARGET)
+        if description or self._own:
+            function["description"] = description
         parameters = CUSTOM_PARAMETERS if tool.kind == "custom" else tool.parameters
         if parameters:
             function |= self._write_parameters(parameters, at)

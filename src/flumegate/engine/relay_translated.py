@@ -1,0 +1,193 @@
+"""The answer of a translated exchange on its way to the client: gathered whole, or piped event by event.
+
+As in the verbatim lane one read from the upstream is one write to the client, and the last bytes are handed over by
+settle, once the Record is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from flumegate.engine.head import AnswerHead
+from flumegate.engine.pipe import Pipe
+from flumegate.engine.translate import EmbeddingTranslation, Translation, answer_head
+from flumegate.errors import GatewayError
+from flumegate.exchange import Exchange
+from flumegate.routing.plan import Plan
+from flumegate.upstream import errors
+from flumegate.upstream.call import Call
+from flumegate.upstream.connection import Connection
+from flumegate.wire import coding
+
+MAX_ANSWER_BYTES = 134_217_728
+"""An answer in one piece beyond this is no answer of a model."""
+
+
+def decoded(head: AnswerHead, body: bytes, provider: str) -> bytes:
+    """Return a whole body without its content coding.
+
+    Raises:
+        GatewayError: the coding is unknown, or the data damaged.
+    """
+    if not head.encoding or head.bodiless:
+        return body
+    try:
+        decoder = coding.Decoder(head.encoding)
+        plain = b"".join(decoder.feed(body))
+        decoder.finish()
+    except (coding.UnknownCodingError, coding.CodingError) as error:
+        raise errors.garbage(provider, f"its content encoding cannot be undone ({str(error)[:60]})") from None
+    return plain
+
+
+class TranslatedRelay:
+    """Takes the answer of one translated exchange (see `upstream.call.AnswerSink`).
+
+    Attributes:
+        rest: what must still be handed to the client when the answer has ended.
+        cut: the answer broke off and nothing could be said about it: the connection must be cut.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        exchange: Exchange,
+        plan: Plan,
+        head: AnswerHead,
+        translation: Translation | EmbeddingTranslation,
+        extra: bytes,
+    ) -> None:
+        self._exchange = exchange
+        self._plan = plan
+        self._head = head
+        self._translation = translation
+        self._extra = extra
+        self._done: asyncio.Future[None] = loop.create_future()
+        self._decoder: coding.Decoder | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._pipe: Pipe | None = None
+        self._chunked = False
+        self.rest = b""
+        self.cut = False
+        streamed = exchange.stream and _streams(head, translation)
+        if streamed and isinstance(translation, Translation):
+            self._pipe = translation.pipe()
+            if head.encoding:
+                try:
+                    self._decoder = coding.Decoder(head.encoding)
+                except coding.UnknownCodingError as error:
+                    name = plan.provider.name
+                    raise errors.garbage(name, f"the content encoding {str(error)[:40]!r} is not known") from None
+
+    def start(self, call: Call, connection: Connection) -> asyncio.Future[None]:
+        """Take what has come, then the rest as it comes; the future ends with the answer."""
+        if not call.ended:  # a whole answer has given its connection back
+            connection.resume()
+            self._exchange.reply.feed_from(connection)
+        call.sink = self
+        pieces, call.pieces = call.pieces, []
+        self.push(b"".join(pieces))
+        if call.error is not None:
+            self.fail(call.error)
+        elif call.ended:
+            self.end()
+        return self._done
+
+    def push(self, data: bytes) -> None:
+        """Take the bytes of one read."""
+        if self._done.done():
+            return
+        if self._pipe is None:
+            self._pieces.append(data)
+            self._size += len(data)
+            if self._size > MAX_ANSWER_BYTES:
+                self.fail(errors.garbage(self._plan.provider.name, f"it is larger than {MAX_ANSWER_BYTES} bytes"))
+            return
+        try:
+            plain = data if self._decoder is None else b"".join(self._decoder.feed(data))
+            self._hand_out(self._pipe, self._pipe.feed(plain))
+        except coding.CodingError as error:
+            self.fail(errors.garbage(self._plan.provider.name, str(error)))
+        except GatewayError as error:
+            self._done.set_exception(error)
+
+    def _hand_out(self, pipe: Pipe, data: bytes) -> None:
+        exchange = self._exchange
+        if pipe.meaningful and exchange.first_token is None:
+            exchange.first_token = monotonic()
+        if not data:
+            return
+        if pipe.over:
+            self.rest += data  # its end waits for the record
+        elif exchange.head_sent:
+            exchange.reply.write(self._frame(data))
+        else:
+            exchange.reply.write(self._begin() + self._frame(data))
+
+    def _begin(self) -> bytes:
+        exchange = self._exchange
+        exchange.status = 200
+        assert isinstance(self._translation, Translation)  # noqa: S101 - embeddings are never streamed
+        head = answer_head(exchange, self._translation.client.media_type)
+        line, self._chunked = head.write(exchange, self._plan, self._extra, None)
+        return line
+
+    def _frame(self, data: bytes) -> bytes:
+        exchange = self._exchange
+        exchange.response_bytes += len(data)
+        kept = exchange.response_body
+        if kept is not None and exchange.response_bytes - len(data) < exchange.snapshot.records.max_response_bytes:
+            kept.append(data)
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+
+    def end(self) -> None:
+        """The upstream's answer is complete."""
+        if self._done.done():
+            return
+        try:
+            if self._pipe is None:
+                body = decoded(self._head, b"".join(self._pieces), self._plan.provider.name)
+                self.rest = self._translation.whole(self._head, body, self._extra)
+            else:
+                if self._decoder is not None:
+                    self._decoder.finish()
+                self._hand_out(self._pipe, self._pipe.close())
+                self._finish_stream(self._pipe)
+        except coding.CodingError as error:
+            self.fail(errors.garbage(self._plan.provider.name, str(error)))
+        except GatewayError as error:
+            self._done.set_exception(error)
+        else:
+            self._done.set_result(None)
+
+    def fail(self, error: GatewayError) -> None:
+        """The upstream's answer broke off."""
+        if self._done.done():
+            return
+        pipe = self._pipe
+        if pipe is None or not (pipe.over or self._exchange.head_sent):
+            self._done.set_exception(error)
+            return
+        self.rest += pipe.fail(error)  # nothing, if the stream had said its end before the connection broke
+        self._finish_stream(pipe)
+        self._done.set_result(None)
+
+    def _finish_stream(self, pipe: Pipe) -> None:
+        exchange = self._exchange
+        if isinstance(self._translation, Translation):
+            self._translation.note_losses(pipe)
+        if pipe.error is not None:
+            exchange.outcome, exchange.error_code = "truncated", pipe.error.code
+            exchange.usage_partial = True
+        begin = b"" if exchange.head_sent else self._begin()
+        rest = self._frame(self.rest) if self.rest else b""
+        self.rest = begin + rest + (b"0\r\n\r\n" if self._chunked else b"")
+
+
+def _streams(head: AnswerHead, translation: Translation | EmbeddingTranslation) -> bool:
+    """Tell whether a stream comes back; a 200 in one piece is also an answer to a request for one."""
+    if head.status != 200 or isinstance(translation, EmbeddingTranslation):
+        return False
+    return head.sse or (head.media_type.startswith(translation.server.media_type.partition(";")[0].encode()))

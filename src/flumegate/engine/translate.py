@@ -1,0 +1,302 @@
+"""The translated lane: the client's request read and written anew for the provider, its answer read and written back.
+
+What cannot be said is a loss. A request that would lose content is refused before anything is sent; hints that are
+lost are named in `x-flumegate-losses` and in the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from flumegate.dialects.codecs import RequestReader
+from flumegate.dialects.node import ReadError
+from flumegate.dialects.registry import CODECS, COUNTS, EMBEDDING_CODECS
+from flumegate.dialects.tap import Tap
+from flumegate.engine import local
+from flumegate.engine.head import AnswerHead
+from flumegate.engine.pipe import Pipe
+from flumegate.engine.refusals import error_of, unreadable
+from flumegate.errors import INVALID_REQUEST, GatewayError
+from flumegate.exchange import Exchange
+from flumegate.ir import estimate
+from flumegate.ir.answer import Answer, Asked
+from flumegate.ir.failure import Failure
+from flumegate.ir.fold import BrokenStreamError, Fold, unfold
+from flumegate.ir.loss import Loss
+from flumegate.ir.request import Request
+from flumegate.ir.restore import Restorer, restore_answer
+from flumegate.routing.plan import Plan
+from flumegate.upstream import errors
+from flumegate.wire.headers import as_header_value
+
+MAX_NAMED_LOSSES = 20
+"""In the header; the record has all."""
+
+
+class Seen(Tap):
+    """What the record wants to know of an answer that was read, not tapped."""
+
+    def close(self) -> None:
+        """Nothing is waited for: what was read is noted at once."""
+
+    def note(self, answer: Answer) -> None:
+        """Take model, usage and finish reason of an answer."""
+        self.model = answer.model
+        self.usage = answer.usage
+        if answer.choices:
+            finish = answer.choices[0].finish
+            self.finish_reason = finish.raw or finish.reason
+
+
+def answer_head(exchange: Exchange, media_type: str) -> AnswerHead:
+    """Return the head of an answer that was written here."""
+    losses = tuple(dict.fromkeys(exchange.losses))
+    lines = [b"content-type: " + media_type.encode("latin-1")]
+    if losses:
+        named = b", ".join(as_header_value(loss) for loss in losses[:MAX_NAMED_LOSSES])
+        lines.append(b"x-flumegate-losses: " + named)
+    return AnswerHead.written(200, lines, sse=media_type.startswith("text/event-stream"))
+
+
+def finish(exchange: Exchange, plan: Plan, media_type: str, body: bytes, extra: bytes) -> bytes:
+    """Return head and body of an answer that was written here, and note it in the exchange."""
+    exchange.status = 200
+    exchange.response_bytes = len(body)
+    if exchange.response_body is not None:
+        exchange.response_body.append(body)
+    return answer_head(exchange, media_type).write(exchange, plan, extra, len(body))[0] + body
+
+
+def check_status(head: AnswerHead, body: bytes, read_error: Callable[[int, bytes], Failure] | None, plan: Plan) -> None:
+    """Raise what an error answer means to the client.
+
+    Raises:
+        GatewayError: the status is no success.
+    """
+    if 200 <= head.status < 300 and not head.bodiless:
+        return
+    if head.status < 400:
+        raise errors.garbage(plan.provider.name, f"status {head.status} where an answer is expected")
+    assert read_error is not None  # noqa: S101 - codecs that can be asked read errors
+    error = error_of(read_error(head.status, body), plan.provider)
+    wait = head.field(b"retry-after")
+    if error.status in (429, 503) and wait.isdigit():
+        error.retry_after = int(wait)
+    raise error
+
+
+class Translation:
+    """One exchange between two dialects.
+
+    Attributes:
+        client: the codec that the client speaks.
+        server: the codec that the provider is asked in.
+        asked: what a writer of the answer must know of the question.
+        seen: what the record will hold of the answer.
+    """
+
+    def __init__(self, exchange: Exchange, plan: Plan) -> None:
+        """Read the client's request and put the provider's in its place.
+
+        Raises:
+            GatewayError: 400, the request is not of its dialect, or cannot be said in the provider's.
+        """
+        endpoint = exchange.endpoint
+        assert endpoint is not None  # noqa: S101 - only endpoints are planned for translation
+        self._exchange = exchange
+        self._plan = plan
+        self.client = CODECS[endpoint.codec]
+        self.server = CODECS[plan.codec]
+        request = _read(self.client.read_request, exchange)
+        if endpoint.always_translated:
+            request = _without_strangers(request)
+        self.asked = Asked(request, exchange.record_id, int(exchange.started_at))
+        assert self.server.write_request is not None  # noqa: S101 - lanes.py names codecs that can be asked
+        assert plan.abilities is not None  # noqa: S101 - a plan with a codec has them
+        written = self.server.write_request(request, plan.abilities)
+        self._renames = written.renames
+        _judge(exchange, plan, written.losses, self.client.names)
+        exchange.client_body, exchange.body = exchange.body, written.body
+        exchange.stream = request.stream
+        self.seen = exchange.tap = Seen()
+
+    def whole(self, head: AnswerHead, body: bytes, extra: bytes) -> bytes:
+        """Return head and body for the client, of an answer that is complete and decoded.
+
+        Raises:
+            GatewayError: the upstream refused, or sent what cannot be used.
+        """
+        check_status(head, body, self.server.read_error, self._plan)
+        answer = restore_answer(self._read_sse(body) if head.sse else self._read_json(body), self._renames)
+        self.seen.note(answer)
+        exchange = self._exchange
+        if self.asked.request.stream:
+            media_type, out = self.client.media_type, self._as_stream(answer)
+        else:
+            assert self.client.write_answer is not None  # noqa: S101 - clients are answered in their codec
+            out, losses = self.client.write_answer(answer, self.asked)
+            _refuse_answer(losses, self._plan)
+            exchange.losses += tuple(loss.code for loss in losses)
+            media_type = "application/json"
+        return finish(exchange, self._plan, media_type, out, extra)
+
+    def _read_json(self, body: bytes) -> Answer:
+        assert self.server.read_answer is not None  # noqa: S101 - codecs that can be asked read answers
+        try:
+            return self.server.read_answer(body)
+        except ReadError as error:
+            raise unreadable(self._plan.provider, error) from None
+
+    def _read_sse(self, body: bytes) -> Answer:
+        """Read a stream that nobody asked for."""
+        assert self.server.stream_reader is not None  # noqa: S101 - codecs that can be asked read streams
+        reader = self.server.stream_reader()
+        folding = Fold()
+        for event in (*reader.feed(body), *reader.close()):
+            folding.take(event)
+        try:
+            return folding.answer()
+        except BrokenStreamError as broken:
+            raise error_of(broken.failure, self._plan.provider) from None
+
+    def _as_stream(self, answer: Answer) -> bytes:
+        """Write a stream for a client who wants one, of an answer that came whole."""
+        assert self.client.stream_writer is not None  # noqa: S101 - clients are answered in their codec
+        writer = self.client.stream_writer(self.asked)
+        out = b"".join(writer.write(event) for event in unfold(answer))
+        self._exchange.losses += tuple(loss.code for loss in writer.losses.found)
+        return out
+
+    def pipe(self) -> Pipe:
+        """Return what turns the provider's stream into the client's."""
+        assert self.server.stream_reader is not None  # noqa: S101 - codecs that can be asked read streams
+        assert self.client.stream_writer is not None  # noqa: S101 - clients are answered in their codec
+        reader, writer = self.server.stream_reader(), self.client.stream_writer(self.asked)
+        return Pipe(reader, writer, Restorer(self._renames), self.seen, self._plan.provider)
+
+    def note_losses(self, pipe: Pipe) -> None:
+        """Keep for the record what the answer lost on its way."""
+        self._exchange.losses += tuple(loss.code for loss in pipe.losses)
+
+
+def _read(read_request: RequestReader | None, exchange: Exchange) -> Request:
+    assert read_request is not None  # noqa: S101 - clients are read in their codec
+    try:
+        return read_request(exchange.body, model=exchange.model_requested, stream=exchange.stream)
+    except ReadError as error:
+        raise GatewayError(INVALID_REQUEST, "invalid_request_body", str(error), param=error.path or None) from None
+
+
+def _without_strangers(request: Request) -> Request:
+    """Return a request of `/response`, whose contract is that unknown members are ignored and nothing is stored.
+
+    Raises:
+        GatewayError: 400, it asks for storage.
+    """
+    if request.store:
+        raise GatewayError(
+            INVALID_REQUEST, "not_translatable", "Nothing is stored here; leave 'store' out.", param="store"
+        )
+    extras = request.extras
+    if extras is not None:
+        fields = {name: extras.fields[name] for name in extras.vital}
+        extras = msgspec.structs.replace(extras, fields=fields)
+    return msgspec.structs.replace(request, extras=extras)
+
+
+def _judge(exchange: Exchange, plan: Plan, losses: tuple[Loss, ...], names: Mapping[str, str]) -> None:
+    """Refuse a request that would lose what may not be lost; note the rest."""
+    named = [Loss(loss.kind, names.get(loss.path, loss.path), loss.reason) for loss in losses]
+    refused = next((loss for loss in named if loss.kind == "refused" or plan.strict), None)
+    if refused is not None:
+        what = refused.path or "the request"
+        raise GatewayError(
+            INVALID_REQUEST,
+            "not_translatable",
+            f"{plan.provider.name!r} is asked in another dialect ({plan.codec}), in which {what} cannot be said: "
+            f"{refused.reason} Leave it out, or use a model of a provider that speaks this endpoint's dialect.",
+            param=refused.path or None,
+        )
+    exchange.losses = tuple(dict.fromkeys(loss.code for loss in named))
+
+
+def _refuse_answer(losses: tuple[Loss, ...], plan: Plan) -> None:
+    refused = next((loss for loss in losses if loss.kind == "refused"), None)
+    if refused is not None:
+        raise errors.garbage(plan.provider.name, f"{refused.path or 'it'} cannot be passed on. {refused.reason}")
+
+
+class EmbeddingTranslation:
+    """An embeddings request between two dialects; it is never streamed."""
+
+    def __init__(self, exchange: Exchange, plan: Plan) -> None:
+        """Read the client's request and put the provider's in its place.
+
+        Raises:
+            GatewayError: 400, as for `Translation`.
+        """
+        endpoint = exchange.endpoint
+        assert endpoint is not None  # noqa: S101 - only endpoints are planned for translation
+        self._exchange = exchange
+        self._plan = plan
+        self.client = EMBEDDING_CODECS[endpoint.codec]
+        self.server = EMBEDDING_CODECS[plan.codec]
+        assert self.client.read_request is not None  # noqa: S101 - clients are read in their codec
+        assert self.server.write_request is not None  # noqa: S101 - lanes.py names codecs that can be asked
+        assert plan.abilities is not None  # noqa: S101 - a plan with a codec has them
+        try:
+            self.request = self.client.read_request(exchange.body, model=exchange.model_requested)
+        except ReadError as error:
+            raise GatewayError(INVALID_REQUEST, "invalid_request_body", str(error), param=error.path or None) from None
+        written = self.server.write_request(self.request, plan.abilities)
+        _judge(exchange, plan, written.losses, {})
+        exchange.client_body, exchange.body = exchange.body, written.body
+        exchange.stream = False
+        self.seen = exchange.tap = Seen()
+
+    def whole(self, head: AnswerHead, body: bytes, extra: bytes) -> bytes:
+        """Return head and body for the client.
+
+        Raises:
+            GatewayError: the upstream refused, or sent what cannot be used.
+        """
+        check_status(head, body, self.server.read_error, self._plan)
+        assert self.server.read_answer is not None  # noqa: S101 - lanes.py names codecs that can be asked
+        assert self.client.write_answer is not None  # noqa: S101 - clients are answered in their codec
+        try:
+            answer = self.server.read_answer(body)
+        except ReadError as error:
+            raise unreadable(self._plan.provider, error) from None
+        self.seen.model, self.seen.usage = answer.model, answer.usage
+        out = self.client.write_answer(answer, self.request)
+        return finish(self._exchange, self._plan, "application/json", out, extra)
+
+
+def begin(exchange: Exchange, plan: Plan) -> Translation | EmbeddingTranslation:
+    """Put the provider's request in the place of the client's.
+
+    Raises:
+        GatewayError: 400, the request is not of its dialect, or cannot be said in the provider's.
+    """
+    endpoint = exchange.endpoint
+    if endpoint is not None and endpoint.does == "embed":
+        return EmbeddingTranslation(exchange, plan)
+    return Translation(exchange, plan)
+
+
+def count(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
+    """Answer a question for a request's tokens with an estimate: the provider cannot count them.
+
+    Raises:
+        GatewayError: 400, the request is not of its dialect.
+    """
+    endpoint = exchange.endpoint
+    assert endpoint is not None  # noqa: S101 - only endpoints are planned
+    reader, write = COUNTS[endpoint.codec]
+    tokens = estimate.input_tokens(_read(reader, exchange))
+    exchange.losses = ("approximated:input_tokens",)
+    exchange.lane = "translated"
+    lines = b"%bx-flumegate-losses: approximated:input_tokens\r\n%b" % (plan.marks, extra)
+    return local.answer(exchange, 200, write(tokens), lines)
