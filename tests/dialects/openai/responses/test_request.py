@@ -541,7 +541,15 @@ def test_tools_of_another_dialect() -> None:
 )
 def test_a_hosted_tool_that_must_be_called_cannot_be_left_out(choice: ToolChoice) -> None:
     tool = Tool("bash_2025", "hosted", dialect="messages", at="tools[0]")
-    assert write(foreign(said(Text("x")), tools=(tool,), tool_choice=choice))[1] == ["refused:tools"]
+    lost = write(foreign(said(Text("x")), tools=(tool,), tool_choice=choice))[1]
+    assert lost == ["refused:tools", "refused:tool_choice"]
+
+
+def test_a_choice_by_another_name_is_refused_with_its_tool() -> None:
+    tool = Tool("bash_2025", "hosted", dialect="messages", at="tools[0]")
+    choice = ToolChoice("named", ("bash",))
+    lost = write(foreign(said(Text("x")), tools=(tool,), tool_choice=choice))[1]
+    assert lost == ["dropped:tools", "refused:tool_choice"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from flumegate.dialects.openai.chat.write_parts import Json, PartWriter
 from flumegate.dialects.openai.chat.write_tools import ToolWriter
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
-from flumegate.ir.turns import leading_system, unanswered
+from flumegate.ir.turns import leading_system, unanswered, with_calls_together
 
 
 class MessageWriter:
@@ -49,6 +49,8 @@ class MessageWriter:
                 self._losses.refused(call.at or "messages", f"The tool call {call.id[:80]!r} has no result.")
         if turns and turns[-1].role == "assistant" and self._abilities.prefill is False:
             self._losses.refused(turns[-1].at, "The model does not continue an assistant message.")
+        if not self._own:
+            turns = tuple(with_calls_together(turns))
         system, rest = leading_system(turns)
         for turn in system:
             self._plain_turn(turn, leading=True)
