@@ -6,8 +6,17 @@ from hypothesis import given
 from flumegate.ir import events as e
 from flumegate.ir.answer import Answer, Choice, Finish
 from flumegate.ir.fold import fold, unfold
+from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Text, ToolCall
-from flumegate.ir.restore import CUSTOM_FIELD, CUSTOM_PARAMETERS, Restorer, pack_custom, restore_answer
+from flumegate.ir.request import Tool
+from flumegate.ir.restore import (
+    CUSTOM_FIELD,
+    CUSTOM_PARAMETERS,
+    Restorer,
+    pack_custom,
+    packed_description,
+    restore_answer,
+)
 from flumegate.ir.written import Rename
 from rig import conversations, cuts
 
@@ -38,6 +47,33 @@ def answer_of(*calls: ToolCall) -> Answer:
 def test_a_call_gets_the_name_that_the_client_knows(sent: ToolCall, restored: ToolCall) -> None:
     """Names, namespaces and free texts are the client's again; what cannot be unpacked is shown as it was written."""
     assert restore_answer(answer_of(sent), RENAMES) == answer_of(restored)
+
+
+@pytest.mark.parametrize(
+    ("description", "form", "told", "codes"),
+    [
+        ("Hoists flags.", b"", "Hoists flags.", ["approximated:tools"]),
+        ("", b'{"type":"text"}', "", ["approximated:tools"]),
+        (
+            "Hoists flags.",
+            b'{"type":"grammar","syntax":"regex"}',
+            'Hoists flags.\n\nThe input must follow this format: {"type":"grammar","syntax":"regex"}',
+            ["approximated:tools", "approximated:tools.format"],
+        ),
+        (
+            "",
+            b'{"type":"grammar"}',
+            'The input must follow this format: {"type":"grammar"}',
+            ["approximated:tools", "approximated:tools.format"],
+        ),
+    ],
+)
+def test_a_grammar_is_told_in_words(description: str, form: bytes, told: str, codes: list[str]) -> None:
+    """The function that stands for a custom tool says what its text must look like, and both changes are reported."""
+    losses = Losses()
+    tool = Tool("dock", "custom", description, format=form)
+    assert packed_description(tool, losses, "tools[0]", "Chat") == told
+    assert [loss.code for loss in losses.found] == codes
 
 
 def test_arguments_of_any_depth_are_shown_not_thrown() -> None:

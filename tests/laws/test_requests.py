@@ -125,6 +125,33 @@ def test_a_loss_tells_where_and_why(question: Question, target: Target) -> None:
     assert len(set(losses)) == len(losses)
 
 
+MESSAGES = [target for target in TARGETS if target.codec in {"chat", "ollama_chat"}]
+
+
+@pytest.mark.parametrize("target", MESSAGES, ids=lambda target: target.name)
+@pytest.mark.parametrize("question", READABLE, ids=lambda question: question.name)
+def test_results_stand_behind_their_calls(question: Question, target: Target) -> None:
+    """Calls made at once are one message and their results come next, named as the tools are: servers refuse else."""
+    written = write(question, target.abilities, target.codec)
+    is_refused = any(loss.kind == "refused" for loss in written.losses)
+    if is_refused or question.client == target.codec or question.case == "unanswered-call":
+        return
+    document = json.loads(written.body)
+    offered = {tool["function"]["name"] for tool in document.get("tools", []) if "function" in tool}
+    open_calls: dict[str, str] = {}
+    for message in document["messages"]:
+        if message["role"] == "tool":
+            called = open_calls.pop(message.get("tool_call_id", ""))
+            assert message.get("tool_name", called) == called
+        else:
+            assert not open_calls, f"{message} stands between calls and results"
+        for call in message.get("tool_calls", []):
+            inner = call.get("function") or call["custom"]
+            open_calls[call.get("id", "")] = inner["name"]
+            assert inner["name"] in offered or "custom" in call
+    assert not open_calls
+
+
 def is_named(at: str, losses: set[str]) -> bool:
     """Tell whether a loss names a place, one inside it or one around it."""
     return any(at == path or at.startswith((f"{path}.", f"{path}[")) or path.startswith(f"{at}.") for path in losses)
