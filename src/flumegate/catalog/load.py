@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import functools
 import importlib.resources
 import tomllib
@@ -70,7 +70,7 @@ class Row(NamedTuple):
 class Catalog(NamedTuple):
     """The whole file."""
 
-    checked: datetime.date
+    checked: dt.date
     """When its facts were last compared with the vendors' documentation."""
     prefixes: tuple[str, ...]
     servers: dict[str, dict[str, object]]
