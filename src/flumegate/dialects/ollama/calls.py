@@ -56,7 +56,7 @@ def read_call(node: Node, position: int, salt: str, *, lenient: bool) -> ToolCal
     if index and index != b"%d" % position:  # else it says what the place in the list says
         fields["index"] = msgspec.Raw(index)
     call_id = node.text("id") or mint(salt, str(position), name, arguments)
-    return ToolCall(call_id, name, arguments, at=node.path, extras=nested(node, "function", fields))
+    return ToolCall(call_id, name, arguments, at=node.path, extras=nested(node, "function", fields, ("type",)))
 
 
 def _read_arguments(function: Node, *, lenient: bool) -> str:
@@ -68,12 +68,14 @@ def _read_arguments(function: Node, *, lenient: bool) -> str:
     return raw.decode()
 
 
-def nested(node: Node, name: str, fields: dict[str, msgspec.Raw]) -> Extras | None:
+def nested(node: Node, name: str, fields: dict[str, msgspec.Raw], trivial: tuple[str, ...] = ()) -> Extras | None:
     """Return what a node has left over, with the leftovers of one of its members beneath that member's name."""
-    left = node.left()
+    left = node.left(trivial=trivial)
     if not fields:
         return left
-    return Extras(node.dialect, (left.fields if left is not None else {}) | {name: msgspec.Raw(_encode(fields))})
+    if left is None:
+        return Extras(node.dialect, {name: msgspec.Raw(_encode(fields))})
+    return msgspec.structs.replace(left, fields=left.fields | {name: msgspec.Raw(_encode(fields))})
 
 
 def give_back_nested(members: dict[str, Any], extras: Extras | None, name: str) -> None:

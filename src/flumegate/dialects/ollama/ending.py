@@ -52,7 +52,8 @@ def read_extras(node: Node, message: Node | None) -> Extras | None:
     if extras is None:
         return None
     fields = {name: raw for name, raw in extras.fields.items() if name not in DURATIONS or bytes(raw) != b"0"}
-    return Extras(extras.dialect, fields) if fields else None
+    measured = tuple(name for name in DURATIONS if name in fields)
+    return Extras(extras.dialect, fields, trivial=measured) if fields else None
 
 
 def write_time(seconds: int) -> str:

@@ -7,7 +7,7 @@ import msgspec
 from flumegate.dialects.ollama.names import CHAT, GENERATE
 from flumegate.ir.answer import Answer, Choice, Finish
 from flumegate.ir.loss import Losses
-from flumegate.ir.parts import Citation, Extras, Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
+from flumegate.ir.parts import Citation, Extras, Media, Opaque, Part, Refusal, Text, Thinking, ToolCall
 
 TARGET = "Ollama"
 OWN = (CHAT, GENERATE)
@@ -40,9 +40,7 @@ class Reporter:
 
     def extras(self, extras: Extras | None) -> None:
         """Report members that only another dialect knows."""
-        if extras is not None and extras.dialect not in OWN:
-            for name in extras.fields:
-                self.once(name, f"{TARGET} has nothing like it.")
+        self._losses.extras(extras, "", OWN, TARGET)
 
     def refusal(self) -> None:
         """Report that a refusal becomes text."""
@@ -132,5 +130,5 @@ def _take(said: Said, part: Part, reporter: Reporter) -> None:
             reporter.media(part)
         case Opaque():
             reporter.opaque(part)
-        case ToolResult():
+        case _:
             reporter.results()

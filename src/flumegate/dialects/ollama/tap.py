@@ -17,6 +17,7 @@ from flumegate.wire import ndjson, sse
 _DONE = b'"done":true'
 _DONE_SPACED = b'"done": true'
 _ERROR_MARK = b'"error"'
+_NOTHING = msgspec.Raw(b"")
 _COUNTS = re.compile(rb'"(prompt_eval_count|eval_count)"\s*:\s*(\d{1,16})')
 
 
@@ -36,8 +37,8 @@ class _Line(msgspec.Struct, gc=False):
     done_reason: str | None = None
     prompt_eval_count: int | None = None
     eval_count: int | None = None
-    embeddings: msgspec.Raw | None = None
-    embedding: msgspec.Raw | None = None
+    embeddings: msgspec.Raw = _NOTHING
+    embedding: msgspec.Raw = _NOTHING
     error: object = None
 
 
@@ -97,7 +98,7 @@ class OllamaTap(Tap):
             self.complete = self.started = True
         elif _says_something(line):
             self.started = True
-        if whole and (line.embeddings is not None or line.embedding is not None):
+        if whole and (line.embeddings or line.embedding):
             self.complete = True
 
 

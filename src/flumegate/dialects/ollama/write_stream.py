@@ -17,7 +17,7 @@ from flumegate.dialects.ollama.said import CUT_SHORT, Reporter
 from flumegate.ir import events as e
 from flumegate.ir.answer import Asked, Finish
 from flumegate.ir.loss import Losses
-from flumegate.ir.parts import Media, Opaque, Refusal, Text, Thinking, ToolCall, ToolResult
+from flumegate.ir.parts import Media, Opaque, Refusal, Text, Thinking, ToolCall
 from flumegate.ir.usage import Usage
 
 _encode = msgspec.json.Encoder().encode
@@ -64,24 +64,21 @@ class LineStreamWriter:
 
     def write(self, event: e.Event) -> bytes:
         """Return the bytes for one event; often none."""
-        if type(event) is e.Grew:
-            return b"" if self._over else self._grow(event)
-        return b"" if self._over else self._turn(event)
-
-    def _turn(self, event: e.Event) -> bytes:
+        if self._over:
+            return b""
         match event:
+            case e.Grew():
+                return self._grow(event)
             case e.Opened():
                 return self._opened(event)
             case e.Closed():
                 return self._closed(event)
-            case e.Finished():
+            case e.Finished() | e.Ended():
                 return self._finish(event)
-            case e.Ended():
-                return self._end()
             case _:
                 return self._note(event)
 
-    def _note(self, event: e.Event) -> bytes:
+    def _note(self, event: e.Started | e.Cited | e.Counted | e.Failed) -> bytes:
         match event:
             case e.Failed():
                 return self._fail(event.failure.message or f"The answer broke off ({event.failure.reason}).")
@@ -91,7 +88,7 @@ class LineStreamWriter:
                 self._report.extras(event.extras)
             case e.Cited():
                 self._report.cited((event.citation,))
-            case e.Counted():
+            case _:
                 self._usage = event.usage
         return b""
 
@@ -125,7 +122,7 @@ class LineStreamWriter:
                 return self._media(part)
             case Opaque():
                 self._report.opaque(part)
-            case ToolResult():
+            case _:
                 self._report.results()
         return b""
 
@@ -181,7 +178,9 @@ class LineStreamWriter:
             return b""
         return self._message({"tool_calls": [written]})
 
-    def _finish(self, event: e.Finished) -> bytes:
+    def _finish(self, event: e.Finished | e.Ended) -> bytes:
+        if isinstance(event, e.Ended):
+            return self._end()
         if event.choice:
             return b""
         self._finished = event

@@ -150,12 +150,13 @@ def test_results_find_their_calls() -> None:
 
 def test_thinking_and_calls_of_the_assistant() -> None:
     """Thinking comes first, as the model had it; arguments stay the client's text."""
-    body = b'{"messages":[{"role":"assistant","thinking":"t","tool_calls":[{"function":{"name":"f","arguments":{"n": 1.0}}}]}]}'
-    thinking, call = read_request(body).turns[0].parts
+    call = b'{"function":{"name":"f","arguments":{"n": 1.0}}}'
+    body = b'{"messages":[{"role":"assistant","thinking":"t","tool_calls":[%b]}]}' % call
+    thinking, called = read_request(body).turns[0].parts
     assert isinstance(thinking, Thinking)
     assert thinking.texts == ("t",)
-    assert isinstance(call, ToolCall)
-    assert call.arguments == '{"n": 1.0}'
+    assert isinstance(called, ToolCall)
+    assert called.arguments == '{"n": 1.0}'
 
 
 def test_a_role_of_ollamas_own_stays_whole() -> None:

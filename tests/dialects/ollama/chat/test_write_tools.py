@@ -49,10 +49,22 @@ TOOLS: dict[str, tuple[Tool, list[dict[str, Any]], list[str], dict[str, Rename]]
         ["approximated:t"],
         {"f": Rename("f", kind="custom")},
     ),
+    "bare custom": (
+        Tool("f", "custom", at="t"),
+        [{"name": "f", "parameters": json.loads(CUSTOM_PARAMETERS)}],
+        ["approximated:t"],
+        {"f": Rename("f", kind="custom")},
+    ),
     "custom with a grammar": (
         Tool("f", "custom", format=b'{"type":"grammar"}', at="t"),
-        [{"name": "f", "parameters": json.loads(CUSTOM_PARAMETERS)}],
-        ["refused:t.format", "approximated:t"],
+        [
+            {
+                "name": "f",
+                "description": 'The input must follow this format: {"type":"grammar"}',
+                "parameters": json.loads(CUSTOM_PARAMETERS),
+            }
+        ],
+        ["approximated:t", "approximated:t.format"],
         {"f": Rename("f", kind="custom")},
     ),
     "in a namespace": (

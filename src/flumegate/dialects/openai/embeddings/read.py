@@ -72,6 +72,8 @@ def read_answer(body: bytes) -> EmbeddingAnswer:
         ReadError: the document is not of the dialect.
     """
     node = Node(body, NAME)
+    if "data" not in node:
+        raise ReadError("data", "It is required.")
     found = []
     for number, item in enumerate(node.nodes("data")):
         index = item.integer("index")
