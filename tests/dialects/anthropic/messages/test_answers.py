@@ -179,7 +179,9 @@ def test_usage_counts_the_cache_inside() -> None:
 
 def test_a_block_that_nobody_knows_does_not_withhold_the_answer() -> None:
     """Of an answer it may be left out; of a request it is content."""
-    assert read(message({"type": "new"})).choices[0].parts == (Opaque("messages", "new", b'{"type": "new"}', vital=False),)
+    assert read(message({"type": "new"})).choices[0].parts == (
+        Opaque("messages", "new", b'{"type": "new"}', vital=False),
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,8 @@ def test_usage_for_a_client(usage: Usage | None, told: dict[str, Any], codes: li
     ("part", "block", "codes"),
     [
         (Text(""), None, []),
-        (Text("x", logprobs=b"[]", extras=ODD), {"type": "text", "text": "x"}, ["dropped:logprobs", "dropped:content.odd"]),
+        (Text("x", logprobs=b"[]", extras=ODD), {"type": "text", "text": "x"},
+         ["dropped:logprobs", "dropped:content.odd"]),
         (
             Text("So it is.", (Citation("https://a.example", start=0, end=2),)),
             {

@@ -101,7 +101,8 @@ FIELDS: dict[str, Any] = {
     "system": [{"type": "text", "text": "Be brief.", "cache_control": EPHEMERAL}, {"type": "text", "text": "Be kind."}],
     "tools": [
         {"name": "look", "description": "Looks.", "input_schema": {"type": "object"}, "strict": True,
-         "cache_control": EPHEMERAL, "defer_loading": True, "eager_input_streaming": True, "input_examples": [{"a": 1}]},
+         "cache_control": EPHEMERAL, "defer_loading": True, "eager_input_streaming": True,
+         "input_examples": [{"a": 1}]},
         {"name": "bare"},
         {"type": "web_search_20250305", "name": "web_search", "max_uses": 3, "cache_control": EPHEMERAL},
     ],
@@ -290,7 +291,9 @@ def test_parts() -> None:
     assert isinstance(context, Media)
     assert context.extras is not None
     assert context.extras.vital == ("context",)
-    assert only({"type": "tool_use", "id": "a", "name": "b", "input": {"c": 1}}) == ToolCall("a", "b", '{"c": 1}', at=at)
+    assert only({"type": "tool_use", "id": "a", "name": "b", "input": {"c": 1}}) == ToolCall(
+        "a", "b", '{"c": 1}', at=at
+    )
     assert only({"type": "tool_use", "id": "a", "name": "b", "input": {}}) == ToolCall("a", "b", "", at=at)
     result = only(RESULTS[3])
     assert isinstance(result, ToolResult)

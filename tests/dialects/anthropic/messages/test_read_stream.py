@@ -225,7 +225,9 @@ def test_a_block_that_nobody_knows_is_gathered() -> None:
     assert (part.kind, part.vital) == ("compaction", False)
     assert json.loads(part.raw) == {"type": "compaction", "content": "ab", "count": 2}
     (cut,) = parts(
-        opened(0, type="mcp_tool_use", id="m", input={}), delta(0, type="input_json_delta", partial_json='{"a'), closed(0)
+        opened(0, type="mcp_tool_use", id="m", input={}),
+        delta(0, type="input_json_delta", partial_json='{"a'),
+        closed(0),
     )
     assert json.loads(cut.raw)["input"] == '{"a'
 
@@ -249,7 +251,7 @@ def test_a_message_that_starts_with_content() -> None:
         (start() + delta(4, type="thinking_delta", thinking="a") + ending(), (Thinking(("a",)),)),
         (start() + delta(4, type="input_json_delta", partial_json="{}") + ending(), ()),
         (start() + closed(3) + event("future_event", usage={}) + text(0, "a") + ending(), (Text("a"),)),
-        (start() + opened(0, type="text", text="") + delta(0, type="thinking_delta", thinking="x") + ending(), (Text(""),)),
+        (start() + opened(0, type="text", text="") + delta(0, thinking="x") + ending(), (Text(""),)),
         (text(0, "a") + ending(), (Text("a"),)),
         (opened(0, type="x") + ending(), (Opaque("messages", "x", b'{"type":"x"}', vital=False),)),
         (opened(0, type="redacted_thinking", data="d") + ending(), (Thinking((), "d", "messages", redacted=True),)),

@@ -1,5 +1,4 @@
-"""Requests of other dialects as Messages; what is tested where: write_turns, write_blocks, write_tools, write_thinking,
-draft and schema have their own sections below."""
+"""Requests of other dialects as Messages: write_turns, write_blocks, write_tools, write_thinking, draft, schema."""
 
 from __future__ import annotations
 
@@ -36,8 +35,8 @@ NEW = Abilities("m", thinking_budget=False, adaptive_thinking=True, efforts=("lo
 
 
 def write(abilities: Abilities | None = None, **fields: Any) -> Written:
-    fields = {"turns": (HI,), "max_output_tokens": 4_000, "dialect": "chat", "model": "client-name"} | fields
-    return write_request(Request(**fields), abilities or Abilities("m"))
+    usual: dict[str, Any] = {"turns": (HI,), "max_output_tokens": 4_000, "dialect": "chat", "model": "client-name"}
+    return write_request(Request(**(usual | fields)), abilities or Abilities("m"))
 
 
 def body(written: Written) -> Any:
@@ -116,10 +115,12 @@ def test_the_limit_is_never_made_small(wish: int | None, most: int | None, limit
         ({"candidates": 2}, {}, ["refused:candidates"]),
         ({"logprobs": True, "top_logprobs": 2}, {}, ["refused:logprobs", "refused:top_logprobs"]),
         ({"seed": 0}, {}, ["dropped:seed"]),
-        ({"presence_penalty": 0.0, "frequency_penalty": 1.0}, {}, ["dropped:presence_penalty", "dropped:frequency_penalty"]),
+        ({"presence_penalty": 0.0}, {}, ["dropped:presence_penalty"]),
+        ({"frequency_penalty": 1.0}, {}, ["dropped:frequency_penalty"]),
         ({"repeat_penalty": 1.1, "min_p": 0.1}, {}, ["dropped:min_p", "dropped:repeat_penalty"]),
         ({"logit_bias": b'{"1":1}', "metadata": b'{"a":"b"}'}, {}, ["dropped:logit_bias", "dropped:metadata"]),
-        ({"verbosity": "low", "cache_key": "k", "store": False}, {}, ["dropped:verbosity", "dropped:cache_key", "dropped:store"]),
+        ({"verbosity": "low", "cache_key": "k"}, {}, ["dropped:verbosity", "dropped:cache_key"]),
+        ({"store": False}, {}, ["dropped:store"]),
         ({"extras": FOREIGN}, {}, ["dropped:odd", "refused:heavy"]),
         ({"include_usage": True}, {}, []),
     ],
@@ -128,9 +129,9 @@ def test_the_limit_is_never_made_small(wish: int | None, most: int | None, limit
 def test_settings(fields: dict[str, Any], expected: dict[str, Any], lost: list[str]) -> None:
     """Each setting is said, or its loss bears its neutral name."""
     written = write(**fields)
-    assert {name: value for name, value in body(written).items() if name not in ("model", "max_tokens", "messages")} == (
-        expected
-    )
+    assert {
+        name: value for name, value in body(written).items() if name not in ("model", "max_tokens", "messages")
+    } == (expected)
     assert codes(written) == lost
 
 
@@ -362,7 +363,7 @@ def test_ids_and_names_are_made_legal_alike() -> None:
 
 
 def test_reasoning_goes_back_only_to_its_provider() -> None:
-    """Case 15: our own signatures unchanged, all others left out under one loss, also where a turn holds nothing else."""
+    """Case 15: our own signatures unchanged, others left out under one loss, also where a turn holds nothing else."""
     own = Thinking(("a", "b"), "sig", "messages")
     redacted = Thinking((), "data", "messages", redacted=True)
     foreign = Thinking(("x",), "blob", "responses")
@@ -465,7 +466,7 @@ def test_a_choice_without_tools_is_left_out() -> None:
 
 
 def test_custom_tools_travel_as_functions() -> None:
-    """One text as the argument, told in the renames; a grammar cannot be kept."""
+    """One text as the argument, told in the renames; a grammar is told in words."""
     tools = (
         Tool("say", "custom", at="tools[0]"),
         Tool("sing", "custom", format=b'{"type":"text"}', at="tools[1]"),
@@ -477,14 +478,9 @@ def test_custom_tools_travel_as_functions() -> None:
     assert offered[0]["input_schema"]["required"] == ["input"]
     assert choice == {"type": "tool", "name": "say"}
     assert written.renames["say"] == Rename("say", "", "custom")
-    assert codes(written) == [
-        "approximated:tools",
-        "approximated:tools",
-        "approximated:tools",
-        "refused:tools.format",
-        "approximated:tools",
-        "refused:tools.format",
-    ]
+    assert codes(written).count("approximated:tools") == 4
+    assert codes(written).count("approximated:tools.format") == 1
+    assert "lark" in offered[2]["description"]
 
 
 def test_tools_that_run_elsewhere() -> None:
@@ -552,7 +548,9 @@ def test_a_schema_that_is_no_json_does_not_break_the_writer() -> None:
         (Output("schema", schema=b'{"type":"object"}'), Abilities("m", json_schema=False), '{"type":"object"}'),
     ],
 )
-def test_json_is_asked_for_in_words_where_nothing_else_is_known(output: Output, abilities: Abilities, said: str) -> None:
+def test_json_is_asked_for_in_words_where_nothing_else_is_known(
+    output: Output, abilities: Abilities, said: str
+) -> None:
     """Behind the client's own instructions."""
     system = Turn("system", (Text("Be brief."),), plain=True, at="messages[0]")
     written = write(abilities, turns=(system, HI), output=output)

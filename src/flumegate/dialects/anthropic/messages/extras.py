@@ -16,6 +16,8 @@ from flumegate.ir.parts import CacheMark, Extras
 DIALECT = "messages"
 TARGET = "Anthropic Messages"
 _INNER = frozenset({"usage", "output_tokens_details", "stop_details", "output_config", "metadata", "source"})
+_TRIVIAL = frozenset({"caller", "type", "encrypted_index", "stop_reason", "stop_details.type"})
+"""Of calls, citations and ends: how Anthropic itself finds its way. Its finer counts tell others nothing either."""
 Fields = dict[str, msgspec.Raw]
 
 
@@ -54,8 +56,15 @@ def extras_of(node: Node, more: Fields, vital: tuple[str, ...] = ()) -> Extras |
     """Return what an object left over together with what was set aside before."""
     left = node.left(vital)
     if left is None:
-        return Extras(DIALECT, more) if more else None
-    return Extras(DIALECT, left.fields | more, left.vital) if more else left
+        return of_fields(more)
+    return of_fields(left.fields | more, left.vital)
+
+
+def of_fields(fields: Fields, vital: tuple[str, ...] = ()) -> Extras | None:
+    """Return members as extras, those that tell nobody else anything marked as such."""
+    if not fields:
+        return None
+    return Extras(DIALECT, fields, vital, tuple(name for name in fields if name in _TRIVIAL or name[:6] == "usage."))
 
 
 def put_back(members: dict[str, Any], extras: Extras | None) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from flumegate.dialects.anthropic.errors import read_failure
 from flumegate.dialects.anthropic.messages.citations import read_citation
-from flumegate.dialects.anthropic.messages.extras import DIALECT, Fields
+from flumegate.dialects.anthropic.messages.extras import DIALECT, Fields, of_fields
 from flumegate.dialects.anthropic.messages.read_answer import read_blocks
 from flumegate.dialects.anthropic.messages.read_blocks import read_block
 from flumegate.dialects.anthropic.messages.stops import read_stop, settle
@@ -22,7 +22,7 @@ from flumegate.ir import events as e
 from flumegate.ir.answer import Answer, Choice, Finish
 from flumegate.ir.failure import Failure
 from flumegate.ir.fold import unfold
-from flumegate.ir.parts import Extras, Opaque, Part, Text, Thinking, ToolCall
+from flumegate.ir.parts import Opaque, Part, Text, Thinking, ToolCall
 from flumegate.wire import sse
 
 
@@ -183,7 +183,7 @@ class MessagesStreamReader:
             self._close_block(index)  # on max_tokens the last block may lack its end
         found = self._found | self._counters.left
         finish = settle(self._finish, called=self._called)
-        self._out.append(e.Finished(finish, 0, Extras(DIALECT, found) if found else None))
+        self._out.append(e.Finished(finish, 0, of_fields(found)))
         self._out.append(e.Ended())
         self._over = True
 

@@ -15,10 +15,6 @@ from flumegate.ir.restore import CUSTOM_PARAMETERS, packed_description
 from flumegate.ir.written import Rename
 
 
-class _Format(msgspec.Struct, gc=False):
-    type: str = ""
-
-
 def write_tools(draft: Draft, members: dict[str, Any]) -> None:
     """Write `tools` and `tool_choice`."""
     request = draft.request
