@@ -174,6 +174,16 @@ FINISHES: dict[str, dict[str, str]] = {
 }
 
 
+UNSAYABLE = {
+    # cases whose words, calls or choices some dialects cannot say; there a loss must tell it
+    "broken-arguments": "arguments that are no JSON have no place where arguments are objects",
+    "custom-call": "nor has free text, until the engine has restored it",
+    "cut-arguments": "nor have arguments that were cut short",
+    "refusal": "a refusal becomes text",
+    "two-choices": "most dialects give one answer",
+}
+
+
 def gist(choice: Choice) -> tuple[str, str, list[tuple[str, Any]]]:
     """Return the text, the refusal and the calls of a choice."""
     text = "".join(part.text for part in choice.parts if isinstance(part, Text))
@@ -211,7 +221,7 @@ def test_a_client_reads_what_was_written_for_it(given: Given, client: str) -> No
     except BrokenStreamError as error:
         assert given.case in {"broken-arguments", "custom-call"}, error  # noqa: PT017 - what some clients must not get
         return
-    compare(before, after, client, has_losses=bool(losses))
+    compare(before, after, client, differs=bool(losses) and given.case in UNSAYABLE)
 
 
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name != "completions"])
@@ -222,20 +232,18 @@ def test_a_client_reads_the_whole_answer_that_was_written_for_it(given: Given, c
     write = CODECS[client].write_answer
     assert write is not None
     body, losses = write(before, goldens.asked(client))
-    compare(before, read(client, body), client, has_losses=bool(losses))
+    compare(before, read(client, body), client, differs=bool(losses) and given.case in UNSAYABLE)
 
 
-def compare(before: Answer, after: Answer, client: str, *, has_losses: bool) -> None:
+def compare(before: Answer, after: Answer, client: str, *, differs: bool) -> None:
     assert after.model in (goldens.CLIENT_MODEL, "")
     first, second = before.choices[0], after.choices[0]
-    if not has_losses:
+    if not differs:
         assert len(after.choices) == len(before.choices)
         text, refusal, calls = gist(first)
         assert gist(second) in [(text, refusal, calls), (text, refusal or first.finish.detail, calls)]
         if not refusal:  # where a refusal is a part, the reason may be a plain stop
             assert finish_for(client, second.finish) == finish_for(client, first.finish)
-    text = gist(first)[0]
-    assert gist(second)[0] == text or has_losses
     if before.usage is not None:
         assert after.usage is not None
         assert (after.usage.input_tokens, after.usage.output_tokens) == (
