@@ -1,3 +1,5 @@
+"""Requests read: the blocks of read_blocks, then the members of read_request. Identity is proven against the writer."""
+
 from __future__ import annotations
 
 import json
