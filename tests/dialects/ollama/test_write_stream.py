@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from ollama import ChatResponse, GenerateResponse
 
 from flumegate.dialects.codecs import StreamWriter
 from flumegate.dialects.ollama.chat.write_stream import ChatStreamWriter
@@ -202,6 +203,16 @@ def test_the_providers_own_time_comes_first() -> None:
     writer = ChatStreamWriter(asked())
     out = b"".join(writer.write(event) for event in (e.Started(created=1), *END))
     assert json.loads(out)["created_at"] == "1970-01-01T00:00:01Z"
+
+
+def test_the_vendors_client_takes_the_lines() -> None:
+    """Its own types read every line of both endpoints."""
+    answer = Answer(choices=(Choice((Thinking(("hm",)), Text("Hi"), ToolCall("c", "f", "{}")), Finish("tool")),))
+    for name, model in (("chat", ChatResponse), ("generate", GenerateResponse)):
+        writer = (ChatStreamWriter if name == "chat" else GenerateStreamWriter)(asked(stream=True))
+        lines = b"".join(writer.write(event) for event in unfold(answer)).splitlines()
+        read_lines = [model.model_validate_json(one) for one in lines]
+        assert [one.done for one in read_lines] == [False] * (len(lines) - 1) + [True]
 
 
 def test_an_end_without_a_finish() -> None:

@@ -47,7 +47,17 @@ class _Head(msgspec.Struct, gc=False):
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_calls = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _FAILURES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Tell whether a line that lacks its end is a document; the beginning of one is the sign of a cut, not garbage."""
+    try:
+        _decode_raw(line)
+    except _FAILURES:
+        return False
+    return True
 
 
 class ChatStreamReader:
@@ -78,7 +88,8 @@ class ChatStreamReader:
 
     def close(self) -> list[e.Event]:
         """The stream has ended: without a line that is `done` this yields Failed."""
-        found = [] if self._over else self._read(self._lines.finish())
+        rest = [] if self._over else self._lines.finish()
+        found = self._read(line for line in rest if _is_whole(line))
         if not self._over:
             found.append(self._fail(Failure("cut", "The stream ended without a line that is done.")))
         return found
