@@ -85,6 +85,17 @@ def test_an_error() -> None:
     assert told(tap) == (None, "", "", False, False, False)
 
 
+def test_a_stream_that_was_gathered() -> None:
+    """It tells what it tells piece by piece; an answer in many lines of one document is still one."""
+    for lines in STREAMS.values():
+        tap = OllamaTap()
+        tap.read_whole(streamed(lines))
+        assert told(tap) == told(tapped([streamed(lines)]))
+    tap = OllamaTap()
+    tap.read_whole(json.dumps(line(True) | ENDING, indent=1).encode())
+    assert told(tap) == (Usage(21, 13), "heron:8b", "stop", True, True, False)
+
+
 def test_a_last_line_without_its_end() -> None:
     """It is judged when the stream closes."""
     assert tapped([streamed([line(content="a"), line(True) | ENDING]).rstrip()]).complete

@@ -52,8 +52,13 @@ class OllamaTap(Tap):
         self._lines = ndjson.Reader()
 
     def read_whole(self, body: bytes) -> None:
-        """See `Tap.read_whole`."""
-        self._look_at(body, whole=True)
+        """See `Tap.read_whole`. A stream that somebody gathered is one too: it is read line by line."""
+        lines = body.strip().split(b"\n")
+        if len(lines) > 1 and lines[0].rstrip().endswith(b"}"):
+            self.feed(body)
+            self.close()
+        else:
+            self._look_at(body, whole=True)
 
     def look(self, events: Iterable[sse.Event]) -> None:
         """See `Tap.look`: lines that somebody framed."""
