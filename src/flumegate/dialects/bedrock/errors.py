@@ -49,17 +49,20 @@ class _Body(msgspec.Struct, gc=False):
     type: str | None = msgspec.field(default=None, name="__type")
 
 
+_MODEL_FAILED = 424
+"""What Bedrock answers where it is the model that failed, and not the request."""
 _decode = msgspec.json.Decoder(_Body).decode
 
 
 def read_error(status: int, body: bytes) -> Failure:
     """Return what an error answer says."""
+    by_status: Reason = "internal" if status == _MODEL_FAILED else reason_of(status)
     try:
         read = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Failure(reason_of(status), body[:1000].decode("utf-8", "replace").strip(), status=status)
+        return Failure(by_status, body[:1000].decode("utf-8", "replace").strip(), status=status)
     code = (read.type or "").rpartition("#")[2]
-    return _failure(code, read.message or read.Message or "", _REASONS.get(_word(code), reason_of(status)), status)
+    return _failure(code, read.message or read.Message or "", _REASONS.get(_word(code), by_status), status)
 
 
 def read_exception(code: str, payload: bytes) -> Failure:

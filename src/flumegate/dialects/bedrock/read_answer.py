@@ -12,6 +12,8 @@ from flumegate.ir.answer import Answer, Choice
 from flumegate.ir.parts import Extras, ToolCall
 from flumegate.ir.usage import Usage
 
+_TRIVIAL = ("metrics", "performanceConfig", "serviceTier", "usage.cacheDetails", "usage.serverToolUsage")
+"""What tells nothing to a client of another dialect."""
 _DERIVED = ("totalTokens", "cacheReadInputTokenCount", "cacheWriteInputTokenCount")
 """Members of `usage` that say again what others say."""
 
@@ -39,18 +41,17 @@ def read_answer(body: bytes) -> Answer:
     choice = Choice(
         parts,
         read_finish(raw, called=any(isinstance(part, ToolCall) for part in parts)),
-        Extras(NAME, fields) if fields else None,
+        extras_of(fields),
     )
     return Answer(choices=(choice,), usage=usage)
 
 
 def read_metadata(node: Node) -> tuple[Usage | None, dict[str, msgspec.Raw]]:
-    """Return the usage, and what else is counted; how long it took is nothing that an answer says.
+    """Return the usage, and what else is counted.
 
     Raises:
         ReadError: a count is no number.
     """
-    node.raw("metrics")
     counted = node.node("usage")
     if counted is None:
         return None, {}
@@ -59,6 +60,11 @@ def read_metadata(node: Node) -> tuple[Usage | None, dict[str, msgspec.Raw]]:
         counted.raw(name)
     fields = {f"usage.{name}": raw for name, raw in left_of(counted).items() if bytes(raw) not in (b"{}", b"[]")}
     return usage, fields
+
+
+def extras_of(fields: dict[str, msgspec.Raw]) -> Extras | None:
+    """Return what a provider says of an answer beside its parts."""
+    return Extras(NAME, fields, trivial=tuple(name for name in _TRIVIAL if name in fields)) if fields else None
 
 
 def left_of(node: Node) -> dict[str, msgspec.Raw]:

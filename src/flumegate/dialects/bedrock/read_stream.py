@@ -13,13 +13,13 @@ import msgspec
 
 from flumegate.dialects.bedrock.errors import read_exception
 from flumegate.dialects.bedrock.names import NAME
-from flumegate.dialects.bedrock.read_answer import left_of, read_metadata
+from flumegate.dialects.bedrock.read_answer import extras_of, left_of, read_metadata
 from flumegate.dialects.bedrock.read_parts import CLIENT_CALLS, joined_bytes, read_citation, read_part
 from flumegate.dialects.bedrock.usage import broken, read_finish
 from flumegate.dialects.node import Node, ReadError
 from flumegate.ir import events as e
 from flumegate.ir.failure import Failure
-from flumegate.ir.parts import Extras, Part, Text, Thinking, ToolCall
+from flumegate.ir.parts import Part, Text, Thinking, ToolCall
 from flumegate.wire import eventstream
 
 
@@ -304,5 +304,5 @@ class BedrockStreamReader:
     def _end(self, told: list[e.Event]) -> None:
         self._over = True
         finish = read_finish(self._stop or "", called=self._called)
-        told.append(e.Finished(finish, extras=Extras(NAME, self._extras) if self._extras else None))
+        told.append(e.Finished(finish, extras=extras_of(self._extras)))
         told.append(e.Ended())

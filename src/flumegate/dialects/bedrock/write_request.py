@@ -9,7 +9,7 @@ import msgspec
 
 from flumegate.dialects.bedrock.names import NAME, TARGET
 from flumegate.dialects.bedrock.write_messages import Messages
-from flumegate.dialects.bedrock.write_thinking import write_thinking
+from flumegate.dialects.bedrock.write_thinking import may_think, write_thinking
 from flumegate.dialects.bedrock.write_tools import Tools
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import Output, Request
@@ -46,6 +46,8 @@ def write_request(request: Request, abilities: Abilities) -> Written:
     members: Members = {"messages": messages.written}
     inference = _write_inference(request, abilities, losses)
     extra = write_thinking(request, abilities, inference.get("maxTokens"), losses)
+    if not may_think(extra, messages.written, tools.config, losses):
+        del extra["thinking"]
     _write_sampling(inference, extra, request, abilities, losses)
     form = _write_output(request.output, abilities, messages.system, losses)
     tier = _write_tier(request, losses)
@@ -150,13 +152,14 @@ def _write_notes(request: Request, losses: Losses) -> Members:
     try:
         notes = _decode_notes(request.metadata)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        notes = {}
+        losses.dropped("metadata", "Bedrock takes notes of plain letters.")
+        return {}
     fitting = {
         name: value
         for name, value in list(notes.items())[:_MAX_NOTES]
         if name and _NOTE.fullmatch(name) and _NOTE.fullmatch(value)
     }
-    if not notes or len(fitting) < len(notes):
+    if len(fitting) < len(notes):
         losses.dropped("metadata", "Bedrock takes 16 notes of plain letters.")
     return fitting
 

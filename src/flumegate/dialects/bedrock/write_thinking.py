@@ -41,6 +41,23 @@ def write_thinking(request: Request, abilities: Abilities, limit: int | None, lo
     return _adaptive(reasoning, abilities, losses)
 
 
+def may_think(extra: Members, messages: list[Members], tools: Members, losses: Losses) -> bool:
+    """Tell whether the rest of the request lets the model think with a budget; it would be refused otherwise."""
+    if extra.get("thinking", {}).get("type") != "enabled":
+        return True
+    if set(tools.get("toolChoice", {})) - {"auto"}:
+        losses.approximated("reasoning", "The model does not think where a tool must be called.")
+        return False
+    waiting = messages and any("toolResult" in block for block in messages[-1]["content"])
+    asking = next((message["content"] for message in reversed(messages) if message["role"] == "assistant"), [])
+    if waiting and any("toolUse" in block for block in asking) and "reasoningContent" not in asking[0]:
+        losses.approximated(
+            "reasoning", "The model does not think: its last tool calls stand without the thinking that led to them."
+        )
+        return False
+    return True
+
+
 def _switched_off(abilities: Abilities, losses: Losses, *, claude: bool) -> Members:
     if claude and (abilities.efforts is None or "none" in abilities.efforts):
         return {"thinking": {"type": "disabled"}}

@@ -24,10 +24,6 @@ _UNKNOWN_TOOL = "unknown_tool"
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class _Format(msgspec.Struct, gc=False):
-    type: str = ""
-
-
 def write_name(name: str, namespace: str) -> str:
     """Return a tool's name for the wire: flattened, and legal."""
     return safe_name(f"{namespace}__{name}" if namespace else name)
