@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rig.chat_codec import USER, read, written
 
 from flumegate.ir.parts import CacheMark, Media, Opaque, Refusal, Text, Thinking, ToolCall, ToolResult
+from rig.chat_codec import USER, read, written
 
 PIXEL = "iVBORw0KGgo="
 PARTS: list[tuple[dict[str, Any], Any]] = [

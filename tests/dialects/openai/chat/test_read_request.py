@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from rig.chat_codec import USER, read, written
 
 from flumegate.dialects.node import ReadError
 from flumegate.dialects.openai.chat import CODEC
 from flumegate.dialects.openai.chat.read_request import read_request
 from flumegate.ir.request import Output, Reasoning, ToolChoice
+from rig.chat_codec import USER, read, written
 
 SCHEMA = {"type": "object", "properties": {"way": {"type": "string"}}}
 

@@ -205,7 +205,7 @@ class StreamChoice:
         """Tell whether a delta with a known index begins a call of its own all the same."""
         if name and call.id:
             return True  # another id: equal ones were found before
-        if not called:
+        if not called or not call.name:
             return False
         return called != call.name if call.id or not call.given else True
 

@@ -88,7 +88,8 @@ class MessageWriter:
                     self._losses.extras(turn.extras, turn.at, (), TARGET)
                 return
             extras = None if turn.role == "tool" else turn.extras
-            turn = msgspec.structs.replace(turn, parts=rest, extras=extras, role="user", plain=False)
+            role = "user" if turn.role == "tool" else turn.role
+            turn = msgspec.structs.replace(turn, parts=rest, extras=extras, role=role, plain=False)
         self._flush()
         if turn.role == "assistant":
             self._assistant(turn)
@@ -113,8 +114,6 @@ class MessageWriter:
         if role in ("system", "developer") and not leading and self._abilities.system_anywhere is False:
             role = "user"
             self._losses.approximated(turn.at, "The model takes system messages only at the start; the user says it.")
-        if role == "tool":
-            role = "user"
         content = self._content(turn, turn.parts, text_only=role in ("system", "developer"))
         if content or turn.plain or not turn.parts:
             self._add(turn, {"role": role, "content": content})
