@@ -229,7 +229,7 @@ MEDIA: list[tuple[Media, str, dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("part", "unable", "members", "losses"), MEDIA, ids=str)
 def test_media_of_other_dialects(part: Media, unable: str, members: dict[str, Any], losses: list[str]) -> None:
     """Said where chat has a place, refused where not: without it the question is another one."""
-    abilities = {unable: False} if unable else {}
+    abilities: dict[str, Any] = {unable: False} if unable else {}
     found, lost = messages(Turn("user", (Text("see"), part)), **abilities)
     said = found[0]["content"][1:]
     assert lost == losses

@@ -18,9 +18,10 @@ from rig.chat_codec import USER, answered, asked, chunks, read, streamed
 
 OLD = asked(read(USER, functions=[{"name": "f"}]))
 WITH_USAGE = asked(include_usage=True)
+STOP = Finish("stop")
 
 
-def one(*parts: Part, finish: Finish = Finish("stop"), **members: Any) -> Answer:
+def one(*parts: Part, finish: Finish = STOP, **members: Any) -> Answer:
     return Answer("id-1", "up", 9, (Choice(parts, finish),), **members)
 
 
@@ -147,7 +148,7 @@ def test_the_old_form_is_answered_in_the_old_form() -> None:
 
 def test_state_may_come_at_the_end_of_a_block() -> None:
     """Of thinking and of calls; sealed where it is not the field's own."""
-    stream = [
+    stream: list[e.Event] = [
         e.Started(),
         e.Opened(0, Thinking()),
         e.Grew(0, "hm"),
@@ -229,7 +230,7 @@ def test_what_an_answer_cannot_say_is_told() -> None:
     )
     found, losses = chunks(unfold(one(*own)))
     assert losses == []
-    assert [list(part["choices"][0]["delta"])[0] for part in found[1:-2]] == ["annotations", "audio", "images"]
+    assert [next(iter(part["choices"][0]["delta"])) for part in found[1:-2]] == ["annotations", "audio", "images"]
     assert answered(one(*own))[1] == []
 
 
