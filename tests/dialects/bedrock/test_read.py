@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from flumegate.dialects.bedrock import CODEC
 from flumegate.dialects.bedrock.errors import read_error, read_exception
@@ -207,6 +208,17 @@ def test_no_cut_changes_what_a_stream_says(positions: list[int]) -> None:
     reader = BedrockStreamReader()
     told = [one for piece in cuts.at(stream, positions) for one in reader.feed(piece)] + reader.close()
     assert comparable(told) == comparable(events(stream))
+
+
+POOL = [BEGIN, END, METADATA, event("unheardOf", {}), event("metadata", {}), stop(0), stop(1)]
+POOL += [piece for _, pieces in PAIRS.values() for piece in pieces]
+
+
+@cuts.short_law
+@given(st.lists(st.sampled_from(POOL), max_size=12))
+def test_whatever_comes_in_whatever_order_obeys_the_grammar(pieces: list[bytes]) -> None:
+    """And ends in exactly one end or failure, however it is cut."""
+    events(b"".join(pieces))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,9 @@ def may_think(extra: Members, messages: list[Members], tools: Members, losses: L
         losses.approximated("reasoning", "The model does not think where a tool must be called.")
         return False
     waiting = messages and any("toolResult" in block for block in messages[-1]["content"])
-    asking = next((message["content"] for message in reversed(messages) if message["role"] == "assistant"), [])
+    asking: list[Members] = next(
+        (message["content"] for message in reversed(messages) if message["role"] == "assistant"), []
+    )
     if waiting and any("toolUse" in block for block in asking) and "reasoningContent" not in asking[0]:
         losses.approximated(
             "reasoning", "The model does not think: its last tool calls stand without the thinking that led to them."
