@@ -5,7 +5,7 @@ Deltas of text, thinking and arguments are put together from bytes; everything e
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
@@ -77,7 +77,7 @@ class ChatStreamWriter:
 
     def write(self, event: e.Event) -> bytes:  # noqa: PLR0911 - a table, one row an event
         """Return the bytes for one event of a legal stream; often none."""
-        if type(event) is e.Grew:  # first: nearly all events are of this kind
+        if isinstance(event, e.Grew):  # first: nearly all events are of this kind
             return self._grow(event)
         match event:
             case e.Opened():
@@ -98,7 +98,7 @@ class ChatStreamWriter:
                 return self._end()
             case e.Failed():
                 return b"data: %b\n\n%b" % (write_failure(event.failure), _DONE)
-        raise AssertionError(event)
+        assert_never(event)
 
     def _start(self, event: e.Started) -> bytes:
         asked = self._asked
@@ -141,8 +141,7 @@ class ChatStreamWriter:
         if type(part) is Thinking:
             if event.piece != block.piece:
                 block.piece = event.piece
-                if block.said:
-                    text = BETWEEN + text
+                text = BETWEEN + text
             block.said.append(text)
             piece = _encode(text)
             return block.before + piece + b',"reasoning":' + piece + block.after
@@ -179,7 +178,9 @@ class ChatStreamWriter:
                 return begun + self._show(part, choice)
             case ToolResult():
                 self.losses.dropped("content", f"{TARGET} shows no tool results in an answer.")
-        return begun
+                return begun
+            case _:
+                assert_never(part)
 
     def _whole(self, index: int, text: str, part: Text | None = None) -> bytes:
         """Write what a block holds when it is opened."""
