@@ -6,10 +6,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from flumegate.dialects.ollama.tap import OllamaTap
 from flumegate.dialects.openai.chat.tap import ChatTap, is_usage_only
 from flumegate.dialects.openai.responses.tap import ResponsesTap
 from flumegate.dialects.tap import Tap
-from flumegate.engine.events import MAX_HELD_BYTES, EventStream
+from flumegate.engine.events import MAX_HELD_BYTES, EventStream, LineStream
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
 from rig import cuts
@@ -216,3 +217,45 @@ def test_a_large_event_is_whole_once_it_ended() -> None:
     assert client.close() == whole
     assert [write for write in client.writes if write] == [whole]
     assert (client.tap.complete, client.tap.finish_reason) == (True, "completed")
+
+
+LINES = [
+    b'{"model":"m","message":{"role":"assistant","content":"a"},"done":false}',
+    b'{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","eval_count":1}',
+]
+
+
+@cuts.law
+@given(
+    st.lists(st.sampled_from(LINES), max_size=6).map(lambda lines: b"".join(line + b"\n" for line in lines)),
+    cuts.POSITIONS,
+)
+def test_lines_go_on_as_whole_lines(stream: bytes, positions: list[int]) -> None:
+    """However the bytes come, they go on unchanged, and never as half a line."""
+    tap = OllamaTap()
+    events = LineStream(tap, lambda: None, withhold_usage=False)
+    writes = [events.take(piece) for piece in cuts.at(stream, positions)]
+    assert all(not write or write.endswith(b"\n") for write in writes)
+    writes.append(events.close())
+    assert b"".join(writes) == stream
+    assert not events.broken
+
+
+def test_half_a_line_is_never_passed_on() -> None:
+    """A last line counts without its line end, but not without its end."""
+    for tail, passed in ((LINES[1], LINES[1]), (LINES[1][:-5], b"")):
+        tap = OllamaTap()
+        events = LineStream(tap, lambda: None, withhold_usage=False)
+        assert events.take(LINES[0] + b"\n" + tail) == LINES[0] + b"\n"
+        assert events.close() == passed
+        assert tap.complete == bool(passed)
+
+
+def test_a_line_too_large_to_be_held_is_passed_on_in_pieces() -> None:
+    """And then a cut can only be shown by cutting the connection."""
+    events = LineStream(OllamaTap(), lambda: None, withhold_usage=False)
+    huge = b'{"model":"' + b"x" * MAX_HELD_BYTES
+    assert events.take(huge) == huge
+    assert events.broken
+    assert events.take(b'"}\n') == b'"}\n'
+    assert not events.broken

@@ -39,11 +39,11 @@ def test_keys_are_kept_as_keyed_digests_only(compiled: Compile) -> None:
 
 
 def test_without_providers_the_mock_answers_everything(compiled: Compile, tmp_path: Path) -> None:
-    """In both dialects, on the port that the caller has bound."""
+    """In every dialect, on the port that the caller has bound."""
     value = compiled("")
     mock = value.providers["mock"]
     assert (mock.type, mock.scheme, mock.host, mock.port, mock.base_path) == ("mock", "http", "127.0.0.1", 9, "/v1")
-    assert mock.speaks == ("openai", "anthropic")
+    assert mock.speaks == ("openai", "anthropic", "gemini", "ollama")
     assert match(value, model="gpt-4o") == Target("mock", "gpt-4o")
     with pytest.raises(ValueError, match="mock_port"):
         compile_snapshot(load(tmp_path / "flumegate.yaml", {}), version=1, pepper=PEPPER)

@@ -50,13 +50,16 @@ def openai_usage(usage: dict[str, Any] | None) -> Usage | None:
         return None
     into = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
     out = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
-    return Usage(
-        usage.get("prompt_tokens", usage.get("input_tokens")),
-        usage.get("completion_tokens", usage.get("output_tokens")),
-        into.get("cached_tokens"),
-        into.get("cache_write_tokens"),
-        out.get("reasoning_tokens"),
-    )
+    spent = usage.get("prompt_tokens", usage.get("input_tokens"))
+    said = usage.get("completion_tokens", usage.get("output_tokens"))
+    thought = out.get("reasoning_tokens")
+    beside = usage.get("total_tokens", 0) - (spent or 0) - (said or 0)
+    if beside > 0 and thought in (None, 0, beside):  # Google's and xAI's reasoning stands in the total only
+        said, thought = (said or 0) + beside, beside
+    cached = into.get("cached_tokens")
+    for name in ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"):
+        cached = usage.get(name) if cached is None else cached
+    return Usage(spent, said, cached, into.get("cache_write_tokens"), thought)
 
 
 def anthropic_usage(usage: dict[str, Any]) -> Usage | None:

@@ -29,6 +29,7 @@ NUMBER = itertools.count()
 MAX_BODY_BYTES = 2_000_000
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
+EMBEDDINGS = "/v1/embeddings"
 ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -242,9 +243,8 @@ def test_bad_input_is_refused_in_anthropics_shape(gateway: Gateway, mock: Mock, 
         (CHAT, "nobody-serves-this", 404, "model_not_found", "openai"),
         (MESSAGES, "nobody-serves-this", 404, "model_not_found", "anthropic"),
         (CHAT, "nobody/m", 404, "model_not_found", "openai"),
-        (CHAT, "c", 400, "translation_not_available", "openai"),
-        (CHAT, "claude/c", 400, "translation_not_available", "openai"),
-        (MESSAGES, "m", 400, "translation_not_available", "anthropic"),
+        (EMBEDDINGS, "c", 400, "translation_not_available", "openai"),
+        (EMBEDDINGS, "claude/c", 400, "translation_not_available", "openai"),
         (CHAT, "limited/m", 403, "endpoint_not_allowed", "openai"),
         (CHAT, "m" * 512, 404, "model_not_found", "openai"),
         (CHAT, "m" * 100_000, 400, "invalid_model", "openai"),
@@ -256,7 +256,7 @@ def test_a_model_that_cannot_be_served_here(
     gateway: Gateway, mock: Mock, path: str, model: str, status: int, code: str, dialect: str
 ) -> None:
     """The answer says why, and stays short whatever the name was."""
-    body = road.chat(model) | {"max_tokens": 9}
+    body = road.chat(model) | {"max_tokens": 9, "input": "a"}
     message = check(gateway, mock, raw.request(path, body, key=road.KEY), status, code, dialect=dialect)
     assert len(message) < 600
 

@@ -101,12 +101,40 @@ def test_memory_for_plans_is_bounded() -> None:
     assert plans.known("chat", "m4199") is not None
 
 
-@pytest.mark.parametrize(("speaks", "words"), [(("anthropic",), "speaks anthropic"), ((), "nothing that is known")])
-def test_a_provider_of_another_dialect_is_refused(speaks: tuple[str, ...], words: str) -> None:
+def test_a_provider_that_speaks_nothing_is_refused() -> None:
     """Nothing is sent to a server that would not understand it; the answer says what to do."""
-    with pytest.raises(GatewayError, match=words) as refused:
-        planner(speaks=speaks).endpoint(CHAT, "m")
+    with pytest.raises(GatewayError, match="nothing that is known") as refused:
+        planner(speaks=()).endpoint(CHAT, "m")
     assert (refused.value.kind, refused.value.code) == (INVALID_REQUEST, "translation_not_available")
+
+
+def test_a_provider_of_another_dialect_is_asked_in_its_own() -> None:
+    """The plan names the codec and its path, and lets only what belongs to no dialect travel on."""
+    plan = planner(speaks=("anthropic",), credential="sk-up").endpoint(CHAT, "m")
+    assert (plan.codec, plan.path, plan.stream_path) == ("messages", b"/v1/messages", b"/v1/messages")
+    assert b"x-flumegate-lane: translated\r\n" in plan.marks
+    assert b"content-type: application/json\r\n" in plan.head
+    assert (b"anthropic-version", b"anthropic-version: 2023-06-01\r\n") in plan.defaults
+    assert plan.verdicts[b"traceparent"] == b"traceparent: "
+    assert (plan.verdicts[b"openai-organization"], plan.verdicts[b"authorization"]) == (b"", b"")
+    assert plan.abilities is not None
+    assert plan.abilities.model == "m"
+
+
+def test_gemini_is_asked_at_its_native_place() -> None:
+    """The model and the verb stand in the path, the key in Google's own field."""
+    gemini = planner(
+        speaks=("gemini",),
+        base_path="/v1beta/openai",
+        native_path="/v1beta",
+        native_credential_header="x-goog-api-key",
+        credential="key",
+    )
+    plan = gemini.endpoint(CHAT, "models/g 1")
+    assert plan.path == b"/v1beta/models/g%201:generateContent"
+    assert plan.stream_path == b"/v1beta/models/g%201:streamGenerateContent?alt=sse"
+    assert b"x-goog-api-key: key\r\n" in plan.head
+    assert b"authorization" not in plan.head
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ for _endpoint in ENDPOINTS:
     _route = Route(_endpoint.name, _endpoint.dialect, _endpoint, _WRITE)
     if _endpoint.dialect == "gemini":
         _VERBS[_endpoint.path.partition(":")[2].encode()] = _route
-    elif _endpoint.path.startswith(("/api/", "/response")) and _endpoint.name != "responses":
+    elif _endpoint.dialect == "ollama" or _endpoint.always_translated:  # these have no version
         _EXACT[_endpoint.path.encode()] = _route
     else:
         _EXACT[f"/v1{_endpoint.path}".encode()] = _route
@@ -62,7 +62,7 @@ _UPSTREAMS = Route("upstreams", methods=_READ)
 _BEHIND_PREFIX = {
     path: Route("transparent", route.family, route.endpoint)
     for path, route in _EXACT.items()
-    if route.endpoint is not None
+    if route.endpoint is not None and path.startswith(b"/v1/")
 }
 """Passed on unread like everything behind the prefix, but the answers of known endpoints are tapped."""
 _SLASHES = re.compile(rb"/{2,}")

@@ -1,4 +1,4 @@
-"""A tapped stream of server-sent events, passed on event by event.
+"""A tapped stream of events, server-sent or a JSON document a line, passed on event by event.
 
 Events travel whole: what must follow a cut (our error event) may not land inside half an event. One that is too large
 to be held is passed on in pieces, and then a cut can only be shown by cutting the connection.
@@ -71,7 +71,7 @@ class EventStream:
         """Judge the end and return what is left to be passed on: a last event that lacks only its blank line."""
         held = bytes(self._held)
         self._held.clear()
-        if held and not self.broken and not _is_whole(held):
+        if held and not self.broken and not self._is_whole(held):
             held = b""  # the beginning of an event says nothing, whatever its name
         if held:
             self._tap.feed(held)
@@ -80,13 +80,37 @@ class EventStream:
             return b""
         return b"" if self._withhold and is_usage_only(held) else held
 
+    def _is_whole(self, held: bytes) -> bool:
+        """Tell whether the data of these last events is complete: JSON, or OpenAI's end marker."""
+        return all(event.data == b"[DONE]" or _is_json(event.data) for event in sse.read(held))
 
-def _is_whole(held: bytes) -> bool:
-    """Tell whether the data of these last events is complete: JSON, or OpenAI's end marker."""
+
+class LineStream(EventStream):
+    """Frames a stream of JSON documents, one a line, as Ollama sends it."""
+
+    __slots__ = ()
+
+    def take(self, data: bytes) -> bytes:
+        """Return the whole lines in what was held and what came; hold the rest."""
+        held = self._held
+        held += data
+        end = held.rfind(b"\n") + 1
+        if end:
+            self.broken = False
+        elif len(held) > MAX_HELD_BYTES:
+            end = len(held)
+            self.broken = True
+        block = bytes(held[:end])
+        del held[:end]
+        return self._look(block) if block else block
+
+    def _is_whole(self, held: bytes) -> bool:
+        return _is_json(held)
+
+
+def _is_json(data: bytes) -> bool:
     try:
-        for event in sse.read(held):
-            if event.data != b"[DONE]":
-                _decode_raw(event.data)
+        _decode_raw(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True

@@ -30,10 +30,11 @@ class AnswerHead:
         encoding: content coding to undo, or empty.
         media_type: in lower case, with its parameters.
         sse: the body is a stream of server-sent events.
+        streamed: the body is a stream of events, server-sent or a JSON document a line.
         bodiless: no body follows, whatever the head says (204, 304, HEAD).
     """
 
-    __slots__ = ("_headless", "_lines", "bodiless", "encoding", "length", "media_type", "sse", "status")
+    __slots__ = ("_headless", "_lines", "bodiless", "encoding", "length", "media_type", "sse", "status", "streamed")
 
     def __init__(self, call: Call) -> None:
         self.status = call.status
@@ -63,7 +64,8 @@ class AnswerHead:
             lines = [line for line in lines if line.partition(b":")[0] not in hops]
         self.media_type = media_type.lower()
         self.sse = self.media_type[:17] == b"text/event-stream"
-        if self.sse:
+        self.streamed = self.sse or self.media_type[:20] == b"application/x-ndjson"
+        if self.streamed:
             self.length = None
             lines.append(_NO_BUFFERING)
         elif self.encoding:
@@ -85,7 +87,7 @@ class AnswerHead:
         head.encoding = b""
         head.bodiless = head._headless = False  # noqa: SLF001 - its own attribute
         head.media_type = b""
-        head.sse = sse
+        head.sse = head.streamed = sse
         head._lines = [*lines, *((_NO_STORE, _NO_BUFFERING) if sse else ()), b""]  # noqa: SLF001 - its own attribute
         return head
 

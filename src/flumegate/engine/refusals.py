@@ -7,15 +7,14 @@ import re
 
 from flumegate.dialects.node import ReadError
 from flumegate.errors import (
-    INVALID_REQUEST,
-    NOT_FOUND,
-    RATE_LIMITED,
-    TOO_LARGE,
-    UNAVAILABLE,
     UPSTREAM_FAILED,
+    UPSTREAM_LIMITED,
+    UPSTREAM_OVERLOADED,
+    UPSTREAM_REFUSED,
     UPSTREAM_TIMEOUT,
+    UPSTREAM_TOO_LARGE,
+    UPSTREAM_UNKNOWN,
     GatewayError,
-    Kind,
 )
 from flumegate.ir.failure import Failure
 from flumegate.snapshot import Provider
@@ -23,11 +22,6 @@ from flumegate.upstream import errors
 
 MAX_MESSAGE = 500
 _URL = re.compile(r"https?://\S+")
-_REFUSED = Kind(INVALID_REQUEST.name, INVALID_REQUEST.status, "upstream")
-_UNKNOWN = Kind(NOT_FOUND.name, NOT_FOUND.status, "upstream")
-_LARGE = Kind(TOO_LARGE.name, TOO_LARGE.status, "upstream")
-_LIMITED = Kind(RATE_LIMITED.name, RATE_LIMITED.status, "upstream", "other")
-_OVERLOADED = Kind(UNAVAILABLE.name, UNAVAILABLE.status, "upstream", "other")
 
 
 def error_of(failure: Failure, provider: Provider) -> GatewayError:  # noqa: C901, PLR0911 - a table, one row a reason
@@ -38,21 +32,25 @@ def error_of(failure: Failure, provider: Provider) -> GatewayError:  # noqa: C90
     retry_after = None if failure.retry_after is None else math.ceil(failure.retry_after)
     match failure.reason:
         case "invalid_request":
-            return GatewayError(_REFUSED, "upstream_invalid_request", f"{name!r} refused it: {words}", param=param)
+            return GatewayError(
+                UPSTREAM_REFUSED, "upstream_invalid_request", f"{name!r} refused it: {words}", param=param
+            )
         case "context_length":
-            return GatewayError(_REFUSED, "context_length_exceeded", f"{name!r} refused it: {words}", param=param)
+            return GatewayError(
+                UPSTREAM_REFUSED, "context_length_exceeded", f"{name!r} refused it: {words}", param=param
+            )
         case "filtered":
-            return GatewayError(_REFUSED, "content_filter", f"{name!r} filtered it: {words}", param=param)
+            return GatewayError(UPSTREAM_REFUSED, "content_filter", f"{name!r} filtered it: {words}", param=param)
         case "not_found":
-            return GatewayError(_UNKNOWN, "model_not_found", f"{name!r} does not know it: {words}", param=param)
+            return GatewayError(UPSTREAM_UNKNOWN, "model_not_found", f"{name!r} does not know it: {words}", param=param)
         case "too_large":
-            return GatewayError(_LARGE, "upstream_too_large", f"{name!r} refused it: {words}")
+            return GatewayError(UPSTREAM_TOO_LARGE, "upstream_too_large", f"{name!r} refused it: {words}")
         case "rate_limited":
             message = f"{name!r} takes no more for now: {words}"
-            return GatewayError(_LIMITED, "upstream_rate_limited", message, retry_after=retry_after)
+            return GatewayError(UPSTREAM_LIMITED, "upstream_rate_limited", message, retry_after=retry_after)
         case "overloaded":
             message = f"{name!r} is overloaded: {words}"
-            return GatewayError(_OVERLOADED, "upstream_overloaded", message, retry_after=retry_after)
+            return GatewayError(UPSTREAM_OVERLOADED, "upstream_overloaded", message, retry_after=retry_after)
         case "authentication" | "quota" | "permission":
             # The gateway's own credential is at fault: a 401 would send the client looking for its own.
             message = f"{name!r} does not accept the gateway's credential, or its account: {words}"

@@ -13,7 +13,7 @@ from time import monotonic
 import msgspec
 
 from flumegate.dialects.tap import Tap
-from flumegate.engine.events import EventStream
+from flumegate.engine.events import EventStream, LineStream
 from flumegate.engine.head import AnswerHead
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
@@ -151,12 +151,13 @@ class Relay:
         endpoint = exchange.endpoint
         if status >= 400:
             _note_error(exchange, status)
-            if plan.provider.credential and not head.sse and not head.bodiless:
+            if plan.provider.credential and not head.streamed and not head.bodiless:
                 self._held_error = []
         elif endpoint is not None:
             self._tap = exchange.tap = endpoint.tap()
-            if head.sse:
-                self._events = EventStream(self._tap, self._note_first_token, withhold_usage=withhold)
+            if head.streamed:
+                stream = EventStream if head.sse else LineStream
+                self._events = stream(self._tap, self._note_first_token, withhold_usage=withhold)
             else:
                 self._copy = []
 

@@ -70,7 +70,7 @@ class Engine:
             translation = begin(exchange, plan) if plan.codec else None
             call, connection = await attempt(exchange, plan, self.upstream)
             head = AnswerHead(call)
-            if call.ended and call.error is None and not head.sse and translation is None:
+            if call.ended and call.error is None and not head.streamed and translation is None:
                 self.settlement.settle(exchange, whole(exchange, plan, call, head, extra))
                 return
             try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import anthropic
 import pytest
-from anthropic.types import MessageParam, ToolParam
+from anthropic.types import Message, MessageParam, ToolParam
 
 from rig.translation import KEY, WEATHER_PARAMETERS, Stage
 
@@ -46,7 +46,7 @@ def test_tool_loop(client: anthropic.Anthropic, provider: str, streamed: bool) -
     messages: list[MessageParam] = [{"role": "user", "content": "use tool for Delft"}]
     if streamed:
         with client.messages.stream(model=f"{provider}/m1", max_tokens=100, messages=messages, tools=[TOOL]) as stream:
-            done = stream.get_final_message()
+            done: Message = stream.get_final_message()
     else:
         done = client.messages.create(model=f"{provider}/m1", max_tokens=100, messages=messages, tools=[TOOL])
     (call,) = [block for block in done.content if block.type == "tool_use"]

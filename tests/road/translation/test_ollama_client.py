@@ -67,7 +67,7 @@ def test_generate(client: ollama.Client, provider: str) -> None:
     """A bare prompt, whole and streamed."""
     assert client.generate(model=f"{provider}/m1", prompt="once upon").response == "echo: once upon"
     lines = list(client.generate(model=f"{provider}/m1", prompt="once upon", stream=True))
-    assert "".join(line.response for line in lines) == "echo: once upon"
+    assert "".join(line.response or "" for line in lines) == "echo: once upon"
     assert lines[-1].done
 
 

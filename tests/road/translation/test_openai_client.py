@@ -9,7 +9,7 @@ import openai
 import pydantic
 import pytest
 from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMessageParam
-from openai.types.responses import FunctionToolParam, ResponseInputParam
+from openai.types.responses import FunctionToolParam, Response, ResponseInputParam
 
 from rig.translation import KEY, WEATHER_PARAMETERS, Stage
 
@@ -205,11 +205,10 @@ def test_responses_tool_loop(client: openai.OpenAI, provider: str, streamed: boo
         with client.responses.stream(model=f"{provider}/m1", input=asked, tools=[RESPONSES_TOOL]) as stream:
             for _ in stream:
                 pass
-            done = stream.get_final_response()
-        calls = [item for item in done.output if item.type == "function_call"]
+            answer: Response = stream.get_final_response()
     else:
-        whole = client.responses.create(model=f"{provider}/m1", input=asked, tools=[RESPONSES_TOOL])
-        calls = [item for item in whole.output if item.type == "function_call"]
+        answer = client.responses.create(model=f"{provider}/m1", input=asked, tools=[RESPONSES_TOOL])
+    calls = [item for item in answer.output if item.type == "function_call"]
     (call,) = calls
     assert (call.name, json.loads(call.arguments)) == ("weather", {"city": "use tool for Delft"})
     again: ResponseInputParam = [

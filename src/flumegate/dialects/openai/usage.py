@@ -29,56 +29,45 @@ class WireUsage(msgspec.Struct, gc=False):
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
-
-
-class _AnyUsage(WireUsage, gc=False):
-    """And what other servers say beside it."""
-
     total_tokens: int | None = None
     prompt_cache_hit_tokens: int | None = None
+    """DeepSeek's."""
     cached_tokens: int | None = None
+    """Moonshot's."""
     num_cached_tokens: int | None = None
+    """Mistral's."""
 
 
-_decode = msgspec.json.Decoder(_AnyUsage, strict=False).decode
+_decode = msgspec.json.Decoder(WireUsage, strict=False).decode
 """Not strict: some servers count in floats or strings."""
 
 
 def read_usage(wire: WireUsage) -> Usage:
-    """Return the usage as it is told."""
-    into = wire.prompt_tokens_details or wire.input_tokens_details
-    out = wire.completion_tokens_details or wire.output_tokens_details
-    return Usage(
-        wire.prompt_tokens if wire.prompt_tokens is not None else wire.input_tokens,
-        wire.completion_tokens if wire.completion_tokens is not None else wire.output_tokens,
-        into.cached_tokens if into is not None else None,
-        into.cache_write_tokens if into is not None else None,
-        out.reasoning_tokens if out is not None else None,
-    )
-
-
-def _corrected(usage: Usage, wire: _AnyUsage) -> Usage:
-    """Return the usage with cached tokens from wherever they stand, and the reasoning inside the output.
+    """Return the usage, cached tokens from wherever they stand, and the reasoning inside the output.
 
     Google and xAI leave reasoning out of all but their total.
     """
-    cached = usage.cached_tokens
+    into = wire.prompt_tokens_details or wire.input_tokens_details
+    out = wire.completion_tokens_details or wire.output_tokens_details
+    spent = wire.prompt_tokens if wire.prompt_tokens is not None else wire.input_tokens
+    said = wire.completion_tokens if wire.completion_tokens is not None else wire.output_tokens
+    thought = out.reasoning_tokens if out is not None else None
+    total = wire.total_tokens
+    if total is not None and spent is not None and said is not None and total > spent + said:
+        beside = total - spent - said
+        if thought in (None, 0, beside):
+            said, thought = said + beside, beside
+    cached = into.cached_tokens if into is not None else None
     if cached is None:
         places = (wire.prompt_cache_hit_tokens, wire.cached_tokens, wire.num_cached_tokens)
         cached = next((count for count in places if count is not None), None)
-    spent, said, thought = usage.input_tokens, usage.output_tokens, usage.reasoning_tokens
-    if wire.total_tokens is not None and spent is not None and said is not None:
-        beside = wire.total_tokens - spent - said
-        if beside > 0 and thought in (None, 0, beside):
-            said, thought = said + beside, beside
-    return Usage(spent, said, cached, usage.cache_write_tokens, thought)
+    return Usage(spent, said, cached, into.cache_write_tokens if into is not None else None, thought)
 
 
 def decode_usage(raw: bytes | msgspec.Raw) -> Usage | None:
     """Return the usage that raw JSON holds, inclusive; None where it is none that can be read."""
     try:
-        wire = _decode(raw)
-        usage = _corrected(read_usage(wire), wire)
+        usage = read_usage(_decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return usage if usage.input_tokens is not None or usage.output_tokens is not None else None
