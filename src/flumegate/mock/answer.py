@@ -11,6 +11,7 @@ import msgspec
 
 from flumegate.mock import (
     anthropic,
+    bedrock,
     codings,
     gemini,
     ollama,
@@ -24,6 +25,7 @@ from flumegate.mock import (
 )
 from flumegate.mock.asked import Asked, Stamp, nonce_in
 from flumegate.mock.faults import Faults
+from flumegate.mock.frames import broken
 from flumegate.mock.look import Json, text
 from flumegate.mock.paths import Dialect, Place
 
@@ -33,6 +35,7 @@ Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 SSE = b"text/event-stream; charset=utf-8"
 LINES = b"application/x-ndjson"
+FRAMES = b"application/vnd.amazon.eventstream"
 HTML = (
     b"<!DOCTYPE html>\n<html><head><title>Error</title></head><body><h1>This is not an API answer</h1></body></html>\n"
 )
@@ -90,24 +93,28 @@ _VOICES: dict[str, _Voice] = {
     "messages": anthropic,
     "ollama": ollama,
     "generate_content": gemini,
+    "converse": bedrock,
 }
 _ERRORS: dict[Dialect, Callable[[int, str, str], bytes]] = {
     "openai": openai_errors.body,
     "anthropic": anthropic.error,
     "ollama": ollama.error,
     "gemini": gemini.error,
+    "bedrock": bedrock.error,
 }
 _LISTS: dict[Dialect, Callable[[], bytes]] = {
     "openai": openai_lists.models,
     "anthropic": anthropic.models,
     "ollama": openai_lists.models,
     "gemini": gemini.models,
+    "bedrock": openai_lists.models,
 }
 _ONE_MODEL: dict[Dialect, Callable[[str], bytes]] = {
     "openai": openai_lists.model,
     "anthropic": anthropic.model,
     "ollama": openai_lists.model,
     "gemini": gemini.model,
+    "bedrock": openai_lists.model,
 }
 _FIXED: dict[str, Callable[[], bytes]] = {
     "tags": ollama.tags,
@@ -134,6 +141,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "count_tokens": ("model", "messages"),
     "ollama": ("model",),
     "generate_content": ("contents",),
+    "converse": ("messages",),
 }
 """What the real service refuses a request without."""
 
@@ -141,6 +149,8 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 def refusal(dialect: Dialect, status: int, message: str, code: str = "", stamp: Stamp | None = None) -> Answer:
     """Return an error in the dialect's shape, with the headers of that call if `stamp` names one."""
     answer = Answer(status=status, media_type=JSON, body=_ERRORS[dialect](status, message, code))
+    if dialect == "bedrock":
+        answer.headers.append((b"x-amzn-errortype", bedrock.kind(status, code).encode()))
     if stamp is not None:
         answer.headers += _headers(dialect, stamp)
     return answer
@@ -214,6 +224,8 @@ def _spoken(operation: str, asked: Asked, faults: Faults, stamp: Stamp) -> Answe
         return answer
     if operation == "ollama":
         answer.media_type = LINES
+    elif operation == "converse":
+        answer.media_type = FRAMES
     elif asked.variant != gemini.ARRAY:
         answer.media_type = SSE
         answer.headers.append((b"cache-control", b"no-cache"))
@@ -222,25 +234,19 @@ def _spoken(operation: str, asked: Asked, faults: Faults, stamp: Stamp) -> Answe
         failure = (500, "The mock was asked to fail in the stream", faults.code)
         emitted = faults.error_in_stream
         events = itertools.chain(itertools.islice(events, emitted), voice.stream_error(asked, stamp, emitted, failure))
-    answer.pieces = _paced(events, faults)
+    answer.pieces = _paced(events, faults, is_binary=answer.media_type == FRAMES)
     return answer
 
 
-def _paced(events: Iterator[bytes], faults: Faults) -> Iterator[bytes]:
+def _paced(events: Iterator[bytes], faults: Faults, *, is_binary: bool) -> Iterator[bytes]:
     if faults.malformed >= 0:
-        events = (_broken(one) if place == faults.malformed else one for place, one in enumerate(events))
-    if faults.line_end != "\n":
+        events = (broken(one) if place == faults.malformed else one for place, one in enumerate(events))
+    if faults.line_end != "\n" and not is_binary:
         end = faults.line_end.encode()
         events = (one.replace(b"\n", end) for one in events)
     if faults.chunk > 1:
         events = _grouped(events, faults.chunk)
     return events
-
-
-def _broken(event: bytes) -> bytes:
-    """Return an event with the last three bytes of its JSON gone, its framing whole."""
-    bare = event.rstrip(b"\n")
-    return bare[:-3] + event[len(bare) :]
 
 
 def _grouped(events: Iterator[bytes], size: int) -> Iterator[bytes]:
@@ -276,6 +282,8 @@ def _headers(dialect: Dialect, stamp: Stamp) -> Headers:
     headers = [(b"x-mock-call", str(stamp.number).encode())]
     if dialect == "anthropic":
         return [*headers, (b"request-id", request_id)]
+    if dialect == "bedrock":
+        return [*headers, (b"x-amzn-requestid", request_id)]
     if dialect == "openai":
         return [*headers, (b"x-request-id", request_id), (b"openai-version", b"2020-10-01")]
     return headers

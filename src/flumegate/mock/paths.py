@@ -10,14 +10,15 @@ import re
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
-Dialect = Literal["openai", "anthropic", "ollama", "gemini"]
+Dialect = Literal["openai", "anthropic", "ollama", "gemini", "bedrock"]
 
 
 class Place(NamedTuple):
     """Where a request goes: its dialect, what is asked for, and what the path says about the model.
 
     `operation` is empty for a path that nobody serves; `allow` names the right method where the path is known and the
-    method is not. `variant` is what the dialect's reader wants to know (`azure`, `generate`, `array`).
+    method is not. `variant` is what the dialect's reader wants to know (`azure`, `generate`, `array`, `vertex`,
+    `stream`).
     """
 
     dialect: Dialect
@@ -59,6 +60,7 @@ _GEMINI_VERBS = {
     "batchEmbedContents": "embed_batch",
     "countTokens": "count_gemini",
 }
+_BEDROCK = re.compile(r"/model/(?P<model>.+)/converse(?P<stream>-stream)?$")
 _MODELS = re.compile(r"/(?P<version>v1\w*|openai)/models(?:/(?P<model>.+))?$")
 _PROOFS = re.compile(r"/v1/(?P<name>upload|download|reflect|echo)(?P<rest>/.*)?$")
 _STREAM_VERB = "streamGenerateContent"
@@ -74,6 +76,7 @@ def find(method: str, path: str, query: str, headers: dict[bytes, bytes]) -> Pla
     path = path.rstrip("/") or "/"
     place = (
         _proof(method, path)
+        or _bedrock(method, path)
         or _gemini(method, path, query)
         or _models(method, path, headers)
         or _ollama(method, path)
@@ -92,6 +95,15 @@ def _proof(method: str, path: str) -> Place | None:
     if wanted and method not in wanted:
         return Place("openai", "", allow=", ".join(wanted))
     return Place("openai", name)
+
+
+def _bedrock(method: str, path: str) -> Place | None:
+    found = _BEDROCK.search(path)
+    if not found:
+        return None
+    if method != "POST":
+        return _wrong("bedrock", ("POST",))
+    return Place("bedrock", "converse", found["model"], "stream" if found["stream"] else "")
 
 
 def _gemini(method: str, path: str, query: str) -> Place | None:
@@ -148,6 +160,8 @@ def _likeness(path: str, headers: dict[bytes, bytes]) -> Dialect:
         return "anthropic"
     if "/openai" not in path and (b"x-goog-api-key" in headers or "/v1beta" in path):
         return "gemini"
+    if path.startswith("/model/"):
+        return "bedrock"
     if path.startswith("/api/") and "/v1/" not in path:
         return "ollama"
     return "openai"

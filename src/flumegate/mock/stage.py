@@ -33,6 +33,7 @@ _CARRIERS: dict[str, tuple[bytes, ...]] = {
     "anthropic": (b"x-api-key", b"authorization"),
     "ollama": (b"authorization",),
     "gemini": (b"x-goog-api-key", b"authorization"),
+    "bedrock": (b"authorization",),
 }
 _WITHOUT_JSON = frozenset(
     {"upload", "reflect", "download", "root", "models", "model", "tags", "running", "version", ""}
@@ -58,7 +59,7 @@ class Stage:
         fields = dict(request.headers)
         if not self._authorised(request, fields):
             wrong = "The key is missing or wrong: send the one that the mock was started with"
-            return refusal(dialect, 401, wrong, stamp=stamp), none
+            return refusal(dialect, 403 if dialect == "bedrock" else 401, wrong, stamp=stamp), none
         body: Json = {}
         try:
             plain = decode(request.body, fields.get(b"content-encoding", b"").decode("latin-1"))
