@@ -12,12 +12,13 @@ KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, K
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kind_says_whose_fault_it_is_and_what_helps(name: str) -> None:
-    """Its name is its constant's; 4xx is the client's fault and not to be retried by us."""
+    """Its name is its constant's; 4xx is the client's fault, or what an upstream said of its request."""
     kind = KINDS[name]
     assert kind.name == name.lower()
     assert kind.origin in get_args(Origin)
     assert kind.retry in get_args(Retry)
-    assert (kind.origin == "client") == (400 <= kind.status < 500)
+    if kind.origin != "upstream":
+        assert (kind.origin == "client") == (400 <= kind.status < 500)
     if kind.origin == "client":
         assert kind.retry == "never"
 

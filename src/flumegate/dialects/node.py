@@ -13,12 +13,12 @@ import msgspec
 from flumegate.ir.parts import Extras
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_string = msgspec.json.Decoder(str).decode
-_decode_strings = msgspec.json.Decoder(list[str]).decode
-_decode_integer = msgspec.json.Decoder(int).decode
-_decode_number = msgspec.json.Decoder(float).decode
-_decode_boolean = msgspec.json.Decoder(bool).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
+_decode_string = msgspec.json.Decoder(str | None).decode
+_decode_strings = msgspec.json.Decoder(list[str] | None).decode
+_decode_integer = msgspec.json.Decoder(int | None).decode
+_decode_number = msgspec.json.Decoder(float | None).decode
+_decode_boolean = msgspec.json.Decoder(bool | None).decode
 _FAILURES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NULL = b"null"
 
@@ -68,11 +68,11 @@ class Node:
         return b"" if value == _NULL else value
 
     def _typed(self, name: str, decode: Any, expected: str) -> Any:  # noqa: ANN401 - as typed as its decoder
-        raw = self.raw(name)
-        if not raw:
+        raw = self._members.pop(name, None)
+        if raw is None:
             return None
         try:
-            return decode(raw)
+            return decode(raw)  # undecoded members stay where they are: images are not copied to be looked at
         except _FAILURES:
             raise ReadError(self.at(name), f"It must be {expected}.") from None
 
@@ -128,18 +128,20 @@ class Node:
     def is_string(self, name: str) -> bool:
         """Tell whether a member is a string, without taking it."""
         raw = self._members.get(name)
-        return raw is not None and bytes(raw)[:1] == b'"'
+        return raw is not None and memoryview(raw)[0] == 0x22  # a quotation mark
 
     def is_list(self, name: str) -> bool:
         """Tell whether a member is a list, without taking it."""
         raw = self._members.get(name)
-        return raw is not None and bytes(raw)[:1] == b"["
+        return raw is not None and memoryview(raw)[0] == 0x5B  # a bracket
 
     def left(self, vital: tuple[str, ...] = (), trivial: tuple[str, ...] = ()) -> Extras | None:
         """Return what was not taken, nulls aside.
 
         `vital` names members without which the meaning changes, `trivial` those that nobody else can miss.
         """
+        if not self._members:
+            return None  # as in most nodes
         fields = {name: raw for name, raw in self._members.items() if bytes(raw) != _NULL}
         if not fields:
             return None
