@@ -164,11 +164,13 @@ def test_state_may_come_at_the_end_of_a_block() -> None:
     ]
     found, _ = chunks(stream)
     deltas = [part["choices"][0]["delta"] for part in found[:-1]]
-    assert {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "fg1.gemini.s.sig"}]} in deltas
+    assert {
+        "thinking_blocks": [{"index": 0, "type": "thinking", "thinking": "hm", "signature": "fg1.gemini.s.sig"}]
+    } in deltas
     signed = {"index": 0, "extra_content": {"google": {"thought_signature": "fg1.messages.s.t"}}}
     assert {"tool_calls": [signed]} in deltas
     assert {"reasoning_content": "\n\ny", "reasoning": "\n\ny"} in deltas
-    assert {"annotations": [{"type": "url_citation", "url_citation": {"url": "u", "title": ""}}]} in deltas
+    assert {"annotations": [{"index": 0, "type": "url_citation", "url_citation": {"url": "u", "title": ""}}]} in deltas
 
 
 @pytest.mark.parametrize(

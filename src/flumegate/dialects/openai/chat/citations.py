@@ -25,6 +25,7 @@ def read_annotations(message: Node) -> tuple[tuple[Citation, ...], bytes]:
     place = message.at("annotations")
     for number, item in enumerate(message.items("annotations")):
         node = Node(item, CHAT, f"{place}[{number}]")
+        node.raw("index")  # of a streamed entry: its place in the list says it already
         inner = node.node("url_citation") if node.text("type") == "url_citation" else None
         if inner is None:
             others.append(item)

@@ -50,6 +50,14 @@ def add_raw(extras: Extras | None, name: str, raw: bytes, *, vital: bool = False
     return Extras(CHAT, fields, (*names, name) if vital else names)
 
 
+def without(extras: Extras | None, name: str) -> Extras | None:
+    """Return extras without one member."""
+    if extras is None or name not in extras.fields:
+        return extras
+    fields = {other: raw for other, raw in extras.fields.items() if other != name}
+    return msgspec.structs.replace(extras, fields=fields) if fields else None
+
+
 def mark(extras: Extras | None, name: str, dialect: str = CHAT) -> Extras:
     """Return extras that remember a wish which our own writer of answers grants.
 

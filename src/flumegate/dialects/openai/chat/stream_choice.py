@@ -12,6 +12,7 @@ import msgspec
 
 from flumegate.dialects.node import Node
 from flumegate.dialects.openai.chat import chunk as c
+from flumegate.dialects.openai.chat import leftovers
 from flumegate.dialects.openai.chat.citations import read_annotations
 from flumegate.dialects.openai.chat.names import CHAT, GEMINI_ORIGIN
 from flumegate.dialects.openai.chat.read_messages import split_thought_signature
@@ -167,7 +168,11 @@ class StreamChoice:
             node = Node(b'{"images":%b}' % bytes(delta.images), CHAT)
             for raw in node.items("images"):
                 part = read_part(raw, "")
-                self._whole(part if isinstance(part, Media) else Opaque(CHAT, "images", bytes(raw)), found)
+                if isinstance(part, Media):
+                    extras = leftovers.without(part.extras, "index")  # its place in the list says it already
+                    self._whole(msgspec.structs.replace(part, extras=extras), found)
+                else:
+                    self._whole(Opaque(CHAT, "images", bytes(raw)), found)
         if c.is_there(delta.audio):
             self._whole(Opaque(CHAT, "audio", bytes(delta.audio)), found)
 

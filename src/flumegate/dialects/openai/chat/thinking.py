@@ -27,6 +27,7 @@ def read_blocks(node: Node) -> tuple[Thinking | Opaque, ...]:
     for number, raw in enumerate(node.items("thinking_blocks")):
         at = f"{place}[{number}]"
         block = Node(raw, CHAT, at)
+        block.raw("index")  # of a streamed entry: its place in the list says it already
         kind = block.text("type")
         if kind == "thinking":
             text = block.text("thinking")

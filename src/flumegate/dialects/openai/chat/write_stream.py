@@ -73,6 +73,7 @@ class ChatStreamWriter:
         self._calls: dict[int, int] = {}
         self._lengths: dict[int, int] = {}
         self._refused: set[int] = set()
+        self._entries: dict[tuple[int, str], int] = {}
         self._usage: Usage | None = None
 
     def write(self, event: e.Event) -> bytes:  # noqa: PLR0911 - a table, one row an event
@@ -86,7 +87,7 @@ class ChatStreamWriter:
                 return self._close(event)
             case e.Cited():
                 block = self._blocks[event.index]
-                return self._chunk(block.choice, {"annotations": [write_annotation(event.citation, block.shift)]})
+                return self._entry(block.choice, "annotations", write_annotation(event.citation, block.shift))
             case e.Counted():
                 self._usage = event.usage
                 return b""
@@ -130,6 +131,12 @@ class ChatStreamWriter:
 
     def _chunk(self, choice: int, delta: dict[str, Any]) -> bytes:
         return self._before(choice) + _encode(delta)[:-1] + self._tail
+
+    def _entry(self, choice: int, name: str, entry: dict[str, Any]) -> bytes:
+        """Write one entry of a list; OpenAI's accumulator puts lists together by the entries' `index`."""
+        number = self._entries.get((choice, name), 0)
+        self._entries[choice, name] = number + 1
+        return self._chunk(choice, {name: [{"index": number, **entry}]})
 
     def _grow(self, event: e.Grew) -> bytes:
         block = self._blocks[event.index]
@@ -217,7 +224,7 @@ class ChatStreamWriter:
         if isinstance(part, Media):
             image = write_image(part)
             if image is not None:
-                return self._chunk(choice, {"images": [image]})
+                return self._entry(choice, "images", image)
             self.losses.dropped("content", f"{TARGET} answers with no part of kind {part.kind}.")
         elif part.dialect == CHAT and part.kind in ("audio", "annotations"):
             return self._chunk(choice, {part.kind: msgspec.Raw(part.raw)})
@@ -234,7 +241,7 @@ class ChatStreamWriter:
                 return b""
             origin = (event.origin or part.origin) if event.signature else part.origin
             whole = msgspec.structs.replace(part, texts=("".join(block.said),), signature=signature, origin=origin)
-            return self._chunk(block.choice, {"thinking_blocks": [write_block(whole)]})
+            return self._entry(block.choice, "thinking_blocks", write_block(whole))
         if not isinstance(part, ToolCall) or not block.before:
             return b""
         found = b""
