@@ -201,7 +201,7 @@ def _without_strangers(request: Request) -> Request:
         )
     extras = request.extras
     if extras is not None:
-        fields = {name: extras.fields[name] for name in extras.vital}
+        fields = {name: raw for name, raw in extras.fields.items() if name in extras.vital}
         extras = msgspec.structs.replace(extras, fields=fields)
     return msgspec.structs.replace(request, extras=extras)
 
