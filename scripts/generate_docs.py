@@ -212,6 +212,15 @@ Notes:
 * A base URL from the environment that points at this gateway itself is meant for clients, and is left out.
 * Azure: without `api_version`, or with `v1`, the v1 API is used and the body's model names the deployment; with a dated
   version, deployment paths. `AZURE_OPENAI_API_VERSION` sets it.
+* Amazon Bedrock is asked in Converse, which no client speaks, so every request is translated. It needs `region` (from
+  `AWS_REGION` or `AWS_DEFAULT_REGION` where a key is found in the environment) and either `api_key`, a Bedrock API key,
+  or `aws_access_key_id` and `aws_secret_access_key` (with `aws_session_token` for temporary credentials), by which each
+  request is signed. Models are named as Bedrock names them: `bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0`, or
+  the ARN of an inference profile. `base_url` is for VPC endpoints.
+* Vertex AI needs `project`, `location` (`global` or a region) and an OAuth access token as `api_key`: such tokens live
+  for an hour, so name a file that is kept fresh, as in `file:/run/secrets/vertex-token`, and reload after each change.
+  Models named `claude-…` are asked in Anthropic's dialect, all others in Gemini's, both translated.
+* Neither of the two gives embeddings here.
 """
 
 _EXAMPLE_HEAD = """
@@ -224,6 +233,8 @@ _EXAMPLES = {
     "providers": """
 #  openai: {api_key: "env:OPENAI_API_KEY"}
 #  anthropic: {api_key: "env:ANTHROPIC_API_KEY"}
+#  bedrock: {region: eu-central-1, api_key: "env:AWS_BEARER_TOKEN_BEDROCK"}
+#  vertex: {project: my-project, location: global, api_key: "file:/run/secrets/vertex-token"}
 #  azure: {base_url: "https://NAME.openai.azure.com", api_key: "env:AZURE_OPENAI_API_KEY", api_version: "2024-10-21"}
 #  local: {type: ollama, base_url: "http://127.0.0.1:11434"}
 #  other: {type: openai_compatible, base_url: "https://llm.example.com/v1", api_key: "file:/run/secrets/llm"}

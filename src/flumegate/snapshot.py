@@ -34,6 +34,19 @@ class Tls(msgspec.Struct, frozen=True, gc=False):
     server_name: str = ""
 
 
+class Signing(msgspec.Struct, frozen=True, gc=False):
+    """The credential of a provider whose requests are signed (AWS Signature Version 4) and carry no secret."""
+
+    access_key: str
+    secret_key: str
+    region: str
+    service: str
+    session_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Signing({self.region!r}, {self.service!r})"  # never the credential: tracebacks show this
+
+
 class Provider(msgspec.Struct, frozen=True, gc=False):
     """Where a request goes and how it is signed: host and credential from one immutable value."""
 
@@ -46,9 +59,11 @@ class Provider(msgspec.Struct, frozen=True, gc=False):
     base_path: str
     """What replaces the client's `/v1`: `/v1`, `/openai/v1`, `/v1beta/openai`, `/openai`; no trailing slash."""
     speaks: tuple[str, ...]
-    """Dialects in which it is asked, the preferred one first: `openai`, `anthropic`, `gemini`, `ollama`."""
+    """Dialects in which it is asked, the preferred one first; see `providers.rows`."""
     credential: str = ""
     """The secret itself; empty = none is sent."""
+    signing: Signing | None = None
+    """Requests are signed with it, and `credential` is empty."""
     credential_header: str = "authorization"
     credential_prefix: str = "Bearer "
     headers: tuple[tuple[str, str], ...] = ()

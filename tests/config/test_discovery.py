@@ -30,6 +30,10 @@ def names(environ: dict[str, str]) -> list[str]:
         ({"AZURE_OPENAI_API_KEY": "k"}, []),
         ({"AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com"}, []),
         ({"AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com", "AZURE_OPENAI_API_KEY": "k"}, ["azure"]),
+        ({"AWS_BEARER_TOKEN_BEDROCK": "k"}, []),
+        ({"AWS_REGION": "eu-west-3"}, []),
+        ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "eu-west-3"}, []),
+        ({"AWS_BEARER_TOKEN_BEDROCK": "k", "AWS_DEFAULT_REGION": "eu-west-3"}, ["bedrock"]),
         ({"VLLM_API_KEY": "k"}, []),
         ({"VLLM_BASE_URL": "http://127.0.0.1:8000"}, ["vllm"]),
         ({"OPENAI_BASE_URL": "http://127.0.0.1:8000/v1"}, ["openai"]),
@@ -45,6 +49,13 @@ def test_the_key_is_kept_as_a_reference() -> None:
     """So that what is shown of the configuration never holds it."""
     found, _ = discover({"GOOGLE_API_KEY": "k"}, LISTEN)
     assert found[0].entry == {"type": "gemini", "api_key": "env:GOOGLE_API_KEY"}
+
+
+def test_bedrock_takes_its_region_from_the_environment() -> None:
+    """As AWS's own tools do: AWS_REGION before AWS_DEFAULT_REGION."""
+    environ = {"AWS_BEARER_TOKEN_BEDROCK": "k", "AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "us-east-1"}
+    found, _ = discover(environ, LISTEN)
+    assert found[0].entry == {"type": "bedrock", "region": "eu-west-3", "api_key": "env:AWS_BEARER_TOKEN_BEDROCK"}
 
 
 def test_azure_takes_its_version_from_the_environment() -> None:

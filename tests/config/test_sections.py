@@ -32,7 +32,10 @@ Refuse = Callable[..., list[str]]
         ("providers: [a]", "providers: must be a mapping of names to values"),
         ("providers: {a/b: {type: ollama}}", 'providers.a/b: "a/b" is no provider name'),
         ("providers: {p: {type: ollama, tls_verify: maybe}}", "providers.p.tls_verify: must be true or false"),
-        ("providers: {p: {type: ollama, dialects: [opnai]}}", 'must be openai, anthropic, gemini or ollama; did you mean "openai"?'),
+        (
+            "providers: {p: {type: ollama, dialects: [opnai]}}",
+            'must be openai, anthropic, gemini or ollama; did you mean "openai"?',
+        ),
         ("providers: {p: {type: ollama, allowed_endpoints: [chat]}}", '"chat" is no path'),
         ('providers: {p: {type: ollama, allowed_methods: ["GE T"]}}', "is no HTTP method"),
         ('providers: {p: {type: ollama, headers: {"a b": c}}}', '"a b" is no header name'),

@@ -59,12 +59,16 @@ def test_the_example_file_is_valid_as_it_is_and_with_all_of_it_switched_on(tmp_p
     secret = tmp_path / "llm"
     secret.write_text("sk", encoding="utf-8")
     secret.chmod(0o600)
-    lines = shipped.read_text(encoding="utf-8").replace("/run/secrets/llm", str(secret)).splitlines()
+    text = shipped.read_text(encoding="utf-8").replace("/run/secrets/vertex-token", str(secret))
+    lines = text.replace("/run/secrets/llm", str(secret)).splitlines()
     everything = tmp_path / "flumegate.yaml"
     everything.write_text("\n".join(line if re.match(r"# \S", line) else line.removeprefix("#") for line in lines))
-    environ = dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY"), "k")
+    environ = dict.fromkeys(
+        ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "AWS_BEARER_TOKEN_BEDROCK"), "k"
+    )
     loaded = load(everything, environ)
-    assert list(loaded.config.providers) == ["openai", "anthropic", "azure", "local", "other", "everything"]
+    hosted = ["openai", "anthropic", "bedrock", "vertex", "azure"]
+    assert list(loaded.config.providers) == [*hosted, "local", "other", "everything"]
     assert loaded.config.providers["everything"] == Provider(type="openai")
     assert loaded.config.server == Config().server
 

@@ -146,6 +146,26 @@ records: {content: full, max_request_bytes: 8, max_response_bytes: 9, durability
     assert value.records == snapshot.RecordPolicy("full", 8, 9, durable=True, spool_max_bytes=2_000_000)
 
 
+def test_bedrock_signs_or_sends_its_key(compiled: Compile) -> None:
+    """A key is a credential like any other; AWS credentials are for signing, and never a header's value."""
+    text = "providers: {bedrock: {region: eu-west-3, %s}}"
+    keyed = compiled(text % "api_key: k-1").providers["bedrock"]
+    assert (keyed.host, keyed.base_path, keyed.credential) == ("bedrock-runtime.eu-west-3.amazonaws.com", "", "k-1")
+    assert keyed.signing is None
+    aws = "aws_access_key_id: a, aws_secret_access_key: s, aws_session_token: t"
+    signed = compiled(text % aws).providers["bedrock"]
+    assert signed.credential == ""
+    assert signed.signing == snapshot.Signing("a", "s", "eu-west-3", "bedrock", "t")
+
+
+def test_vertex_stands_below_project_and_location(compiled: Compile) -> None:
+    """Both are part of the path, and the location of the host."""
+    text = "providers: {vertex: {project: p-1, location: europe-west4, api_key: ya29}}"
+    value = compiled(text).providers["vertex"]
+    assert (value.host, value.credential) == ("europe-west4-aiplatform.googleapis.com", "ya29")
+    assert value.base_path == value.native_path == "/v1/projects/p-1/locations/europe-west4"
+
+
 def test_a_snapshot_survives_the_way_to_a_worker(compiled: Compile) -> None:
     """What is sent is what arrives."""
     value = compiled('providers: {a: {type: openai}}\nauth: {static_keys: ["k-k-k-k-k"]}')

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flumegate.providers.address import is_loopback, locate
+from flumegate.providers.address import is_loopback, is_own_host, locate
 from flumegate.providers.rows import BY_TYPE, ROWS, Row
 
 
@@ -37,9 +37,10 @@ def test_no_model_name_belongs_to_two_vendors() -> None:
 @pytest.mark.parametrize("row", [row for row in ROWS if row.base_url], ids=lambda row: row.type)
 def test_every_base_url_stands_where_its_row_says(row: Row) -> None:
     """Hosted vendors speak TLS, servers of one's own are on this machine, and the path is the row's own."""
-    address = locate(row)
-    assert address.base_path == row.base_path
+    address = locate(row, region="eu-west-4", project="p")
+    assert address.base_path == ("/v1/projects/p/locations/eu-west-4" if row.type == "vertex" else row.base_path)
+    assert is_own_host(row, address.host)
     assert (address.scheme == "https") != row.local
     assert is_loopback(address.host) == row.local
     assert urlsplit(row.base_url).path in {"", row.base_path}
-    assert set(row.speaks) <= {"openai", "anthropic", "gemini", "ollama"}
+    assert set(row.speaks) <= {"openai", "anthropic", "gemini", "ollama", "bedrock", "vertex"}

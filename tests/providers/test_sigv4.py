@@ -6,7 +6,8 @@ import hashlib
 
 import pytest
 
-from flumegate.providers.sigv4 import Credentials, Scope, sign, write_model_path
+from flumegate.providers.bedrock import model_path
+from flumegate.providers.sigv4 import Credentials, Scope, sign
 
 SUITE = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 SUITE_TOKEN = (
@@ -147,17 +148,10 @@ def bedrock(path: str, *, encode_path: bool) -> str:
 
 def test_the_colon_of_a_model_is_sent_encoded_and_signed_encoded_twice() -> None:
     """Whoever signs `%3A` gets a 403 that says nothing of the path."""
-    path = write_model_path("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "converse")
+    path = model_path("us.anthropic.claude-sonnet-4-5-20250929-v1:0", streamed=False)
     assert path == "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse"
     twice = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%253A0/converse"
     assert bedrock(path, encode_path=True) == bedrock(twice, encode_path=False)
-
-
-def test_the_slashes_of_a_profiles_name_belong_to_the_name() -> None:
-    arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/ab1"
-    assert write_model_path(arn, "converse-stream") == (
-        "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fab1/converse-stream"
-    )
 
 
 def test_an_empty_path_is_the_root() -> None:

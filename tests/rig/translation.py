@@ -11,8 +11,10 @@ from rig.mock import Mock, run_mock
 
 KEY = "sk-translation-client-canary"
 UPSTREAM_KEY = "sk-translation-upstream-canary"
-PROVIDERS = ("openai", "compatible", "anthropic", "ollama", "gemini")
+PROVIDERS = ("openai", "compatible", "anthropic", "ollama", "gemini", "bedrock")
 """Kinds of provider; a model name is `<kind>/<anything>`."""
+WITHOUT_EMBEDDINGS = ("anthropic", "bedrock")
+"""Kinds that are asked in a dialect without embeddings."""
 WEATHER_PARAMETERS: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
@@ -27,6 +29,11 @@ class Stage(NamedTuple):
     mock: Mock
 
 
+def thinker(provider: str) -> str:
+    """Return a model that thinks; at Bedrock each family of models has its own word for it."""
+    return f"{provider}/anthropic.claude-sonnet-4-5-20250929-v1:0" if provider == "bedrock" else f"{provider}/m1"
+
+
 @contextlib.contextmanager
 def run_stage(**sections: Any) -> Iterator[Stage]:
     """Start mock and gateway with a provider of every kind."""
@@ -36,6 +43,7 @@ def run_stage(**sections: Any) -> Iterator[Stage]:
             "compatible": {"type": "openai_compatible", "base_url": f"{mock.url}/v1", "api_key": UPSTREAM_KEY},
             "anthropic": {"type": "anthropic", "base_url": mock.url, "api_key": UPSTREAM_KEY},
             "ollama": {"type": "ollama", "base_url": mock.url, "api_key": UPSTREAM_KEY},
+            "bedrock": {"type": "bedrock", "base_url": mock.url, "api_key": UPSTREAM_KEY},
             "gemini": {"type": "gemini", "base_url": f"{mock.url}/v1beta/openai", "api_key": UPSTREAM_KEY},
         }
         models = {"listed": "openai/gpt-4o", "listed-claude": "anthropic/claude-sonnet-4-5"}

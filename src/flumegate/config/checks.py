@@ -15,13 +15,18 @@ from flumegate.config.problem import Path, nearest
 from flumegate.config.secret import Secret, check_private
 from flumegate.config.sections import Config, Provider
 from flumegate.config.settings import is_not_yet, walk
-from flumegate.providers import azure
-from flumegate.providers.address import is_loopback, is_own_host, locate
-from flumegate.providers.rows import BY_TYPE
+from flumegate.providers import azure, bedrock, vertex
+from flumegate.providers.address import Address, is_loopback, is_own_host, locate
+from flumegate.providers.rows import BY_TYPE, Row
 
 Finding = tuple[Path, str]
 
 _MIN_KEY_CHARACTERS = 8
+_OF_TYPE = {
+    "bedrock": ("region", "aws_access_key_id", "aws_secret_access_key", "aws_session_token"),
+    "vertex": ("project", "location"),
+}
+"""Settings that only providers of one type have."""
 _NOT_YET = "not available in this release yet: remove it"
 _PUBLISHED_KEYS = frozenset(
     (
@@ -99,7 +104,7 @@ def warnings(config: Config) -> Iterator[Finding]:
         )
     for name, provider in config.providers.items():
         row = BY_TYPE[provider.type or name]
-        address = locate(row, provider.base_url, provider.api_version)
+        address = _locate(row, provider)
         if address.scheme == "http" and not is_loopback(address.host):
             yield ("providers", name, "base_url"), "keys and prompts travel in the clear; use https:// if it can"
         if not provider.tls_verify:
@@ -107,11 +112,9 @@ def warnings(config: Config) -> Iterator[Finding]:
                 ("providers", name, "tls_verify"),
                 "certificates are not checked, so anyone on the way can read along; give ca_file instead",
             )
-        if provider.api_key is None and row.key_variables and (is_own_host(row, address.host) and not row.local):
-            yield (
-                ("providers", name),
-                f"has no api_key, so {row.title} will refuse its requests; set api_key: env:{row.key_variables[0]}",
-            )
+        if _lacks_key(row, provider) and is_own_host(row, address.host):
+            source = f"env:{row.key_variables[0]}" if row.key_variables else "file:/path of an access token"
+            yield ("providers", name), f"has no api_key, so {row.title} will refuse its requests; set api_key: {source}"
     for path, _, value in walk(config):
         if isinstance(value, Secret) and value.is_literal and is_secret_place(path):
             yield path, "a secret stands in the configuration itself; write env:NAME or file:/path instead"
@@ -210,13 +213,59 @@ def _provider(name: str, provider: Provider) -> Iterator[Finding]:
         yield ("api_version",), "only providers of type azure have one; remove it"
     elif provider.api_version and not azure.is_version(provider.api_version):
         yield ("api_version",), "must be a date such as 2024-10-21, or v1"
+    yield from _foreign(row, provider)
+    faults = list(_bedrock(provider) if row.type == "bedrock" else _vertex(provider) if row.type == "vertex" else ())
+    if faults:
+        yield from faults
+        return
     try:
-        locate(row, provider.base_url, provider.api_version)
+        _locate(row, provider)
     except ValueError as error:
         yield ("base_url",), str(error)
     if provider.dialects is not None and not provider.dialects:
         yield ("dialects",), "must name at least one of openai, anthropic, or be removed"
     yield from _pair((), "client_cert", provider.client_cert, "client_key", provider.client_key)
+
+
+def _locate(row: Row, provider: Provider) -> Address:
+    region = provider.region or provider.location
+    return locate(row, provider.base_url, provider.api_version, region=region, project=provider.project)
+
+
+def _lacks_key(row: Row, provider: Provider) -> bool:
+    if provider.api_key is not None or provider.aws_access_key_id is not None or row.local:
+        return False
+    return bool(row.key_variables) or row.type == "vertex"
+
+
+def _foreign(row: Row, provider: Provider) -> Iterator[Finding]:
+    """Yield the settings that only providers of another type have."""
+    for kind, names in _OF_TYPE.items():
+        for name in names if kind != row.type else ():
+            if getattr(provider, name):
+                yield (name,), f"only providers of type {kind} have one; remove it"
+
+
+def _bedrock(provider: Provider) -> Iterator[Finding]:
+    if provider.region and not bedrock.is_region(provider.region):
+        yield ("region",), f'"{provider.region}" is no region; write it like eu-central-1'
+    elif not provider.region and (not provider.base_url or provider.aws_access_key_id is not None):
+        yield (), "needs the region; set region, as in eu-central-1"
+    if bool(provider.aws_access_key_id) != bool(provider.aws_secret_access_key):
+        yield (), "aws_access_key_id and aws_secret_access_key belong together; set both or none"
+    elif provider.aws_session_token and not provider.aws_access_key_id:
+        yield ("aws_session_token",), "needs aws_access_key_id and aws_secret_access_key beside it"
+    elif provider.api_key and provider.aws_access_key_id:
+        yield ("api_key",), "requests are either signed or carry a key; remove it, or aws_access_key_id and the rest"
+
+
+def _vertex(provider: Provider) -> Iterator[Finding]:
+    if not vertex.is_project(provider.project):
+        yield (), "needs the id of a Google Cloud project; set project, as in my-project-123"
+    if not vertex.is_location(provider.location):
+        yield (), "needs a location; set location: global, or a region, as in europe-west4"
+    if provider.dialects is not None:
+        yield ("dialects",), "a provider of type vertex is asked in each model's own dialect; remove it"
 
 
 def _models(config: Config, providers: Collection[str]) -> Iterator[Finding]:

@@ -69,7 +69,12 @@ def _from_variables(row: Row, url: str, environ: Mapping[str, str]) -> Found | N
     is_complete = bool(url and key_variable) if not row.base_url else bool(key_variable) and not row.local
     if not is_complete and not (elsewhere and row.base_url):
         return None
+    region = next((environ[name].strip() for name in row.region_variables if environ.get(name, "").strip()), "")
+    if row.region_variables and not (region and key_variable):
+        return None
     entry: dict[str, object] = {"type": row.type}
+    if region:
+        entry["region"] = region
     if url:
         entry["base_url"] = url
     if key_variable:

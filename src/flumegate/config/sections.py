@@ -242,6 +242,18 @@ class Provider(Section):
     api_version: str = Field(
         default="", description="Azure only: a date uses deployment paths, v1 or empty the v1 API."
     )
+    region: str = Field(default="", description="Bedrock only: the region, as in eu-central-1.")
+    aws_access_key_id: HeaderValue | None = Field(
+        default=None, description="Bedrock only: sign requests with this key instead of sending api_key; as env:NAME."
+    )
+    aws_secret_access_key: Secret | None = Field(
+        default=None, description="Bedrock only: the secret of aws_access_key_id, as env:NAME or file:/path."
+    )
+    aws_session_token: HeaderValue | None = Field(
+        default=None, description="Bedrock only: the session token of temporary AWS credentials."
+    )
+    project: str = Field(default="", description="Vertex only: id of the Google Cloud project.")
+    location: str = Field(default="", description="Vertex only: global, or the region, as in europe-west4.")
     default: bool = Field(default=False, description="Takes the model names that nothing else matches.")
     dialects: list[Literal["openai", "anthropic", "gemini", "ollama"]] | None = Field(
         default=None,

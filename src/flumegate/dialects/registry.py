@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from flumegate.dialects import gemini
+from flumegate.dialects import bedrock, gemini
 from flumegate.dialects.anthropic import errors as anthropic_errors
 from flumegate.dialects.anthropic import messages
+from flumegate.dialects.anthropic.messages import vertex as vertex_messages
 from flumegate.dialects.anthropic.messages.tap import MessagesTap
 from flumegate.dialects.anthropic.messages.write_request import write_count
 from flumegate.dialects.codecs import Codec, EmbeddingCodec, RequestReader
@@ -127,6 +128,8 @@ CODECS: Mapping[str, Codec] = {
         ollama_chat.CODEC,
         ollama_generate.CODEC,
         gemini.CODEC,
+        bedrock.CODEC,
+        vertex_messages.CODEC,
     )
 }
 

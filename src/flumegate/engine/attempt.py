@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from time import monotonic
+from time import monotonic, time
 
-from flumegate.engine.request import write_head
+from flumegate.engine.request import signature_lines, write_head
 from flumegate.errors import UPSTREAM_CONNECT, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.records.request import Attempt
@@ -86,6 +86,8 @@ def _send(exchange: Exchange, plan: Plan, connection: Connection, call: Call, no
             framing = b"\r\ncontent-length: %d\r\n\r\n" % len(body)
         else:
             framing = b"\r\n\r\n"
+        if plan.signer is not None:
+            framing = signature_lines(exchange, plan, plan.signer, int(time())) + framing
         connection.send(call, write_head(exchange, plan, framing), body, now)
         return
     call.body_sent = False

@@ -16,6 +16,7 @@ from flumegate.dialects.openai.chat.tap import INCLUDE_USAGE_MEMBER, INCLUDE_USA
 from flumegate.dialects.registry import Endpoint
 from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
 from flumegate.exchange import Exchange
+from flumegate.providers.sigv4 import Signer, sign
 from flumegate.routing.plan import Plan
 from flumegate.wire import coding, splice
 from flumegate.wire.headers import named_by_connection
@@ -158,3 +159,25 @@ def write_head(exchange: Exchange, plan: Plan, framing: bytes) -> bytes:
         b"\r\n".join(lines),
         framing if lines else framing[2:],
     )
+
+
+def signature_lines(exchange: Exchange, plan: Plan, signer: Signer, unix_seconds: int) -> bytes:
+    """Return the header lines that prove who sends this request, each with its line end before it."""
+    target, query = plan.path, exchange.query
+    media_type = next((value for name, value in exchange.headers if name.lower() == b"content-type"), b"")
+    if plan.codec:
+        target, query, media_type = plan.stream_path if exchange.stream else target, b"", b"application/json"
+    headers = {"host": signer.host}
+    if media_type:
+        headers["content-type"] = media_type.decode("latin-1")
+    added = sign(
+        exchange.method.decode("latin-1"),
+        target.decode("latin-1"),
+        query=query[1:].decode("latin-1"),
+        headers=headers,
+        body=exchange.body,
+        credentials=signer.credentials,
+        scope=signer.scope,
+        unix_seconds=unix_seconds,
+    )
+    return "".join(f"\r\n{name}: {value}" for name, value in added.items()).encode("latin-1")

@@ -12,9 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from flumegate.config.load import Loaded
 from flumegate.config.sections import Config
 from flumegate.config.sections import Provider as ProviderSection
+from flumegate.providers import bedrock
 from flumegate.providers.address import locate
 from flumegate.providers.rows import BY_TYPE
-from flumegate.snapshot import Door, Principal, Provider, RecordPolicy, Snapshot, Target, Timeouts, Tls, Wildcard
+from flumegate.snapshot import (
+    Door,
+    Principal,
+    Provider,
+    RecordPolicy,
+    Signing,
+    Snapshot,
+    Target,
+    Timeouts,
+    Tls,
+    Wildcard,
+)
 
 MOCK = "mock"
 
@@ -69,7 +81,13 @@ def compile_snapshot(
 
 def _provider(name: str, section: ProviderSection) -> Provider:
     row = BY_TYPE[section.type or name]
-    address = locate(row, section.base_url, section.api_version)
+    address = locate(
+        row,
+        section.base_url,
+        section.api_version,
+        region=section.region or section.location,
+        project=section.project,
+    )
     timeouts = section.timeouts
     return Provider(
         name=name,
@@ -80,6 +98,7 @@ def _provider(name: str, section: ProviderSection) -> Provider:
         base_path=address.base_path,
         speaks=row.speaks if section.dialects is None else tuple(dict.fromkeys(section.dialects)),
         credential=section.api_key.reveal() if section.api_key else "",
+        signing=_signing(section),
         credential_header=row.credential_header,
         credential_prefix=row.credential_prefix,
         headers=tuple((field, value.reveal()) for field, value in section.headers.items()),
@@ -95,6 +114,18 @@ def _provider(name: str, section: ProviderSection) -> Provider:
         max_connections=section.max_connections,
         allowed_endpoints=tuple(section.allowed_endpoints),
         allowed_methods=tuple(section.allowed_methods),
+    )
+
+
+def _signing(section: ProviderSection) -> Signing | None:
+    if section.aws_access_key_id is None or section.aws_secret_access_key is None:
+        return None
+    return Signing(
+        access_key=section.aws_access_key_id.reveal(),
+        secret_key=section.aws_secret_access_key.reveal(),
+        region=section.region,
+        service=bedrock.SERVICE,
+        session_token=section.aws_session_token.reveal() if section.aws_session_token else "",
     )
 
 

@@ -108,9 +108,7 @@ KNOBS: dict[str, Knob] = {
     "garbage": Knob("garbage", SWITCH, "answer with bytes that are not HTTP, then close"),
     "status": Knob("status", None, "answer with this HTTP status and the dialect's error body"),
     "retry_after": Knob("retry_after", None, "send `retry-after` with so many seconds"),
-    "code": Knob(
-        "code", None, "the error's code (Anthropic, Bedrock: its type; Gemini: its status) instead of the usual one"
-    ),
+    "code": Knob("code", None, "the error's code (Anthropic, Bedrock: type; Gemini: status) instead of the usual one"),
     "empty": Knob("empty", SWITCH, "a head and no body at all"),
     "html": Knob("html", SWITCH, "an HTML page instead of JSON"),
     "malformed": Knob("malformed", 1, "break the JSON: of the whole body, or of the event after N events"),

@@ -10,7 +10,7 @@ import ipaddress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from flumegate.providers import azure
+from flumegate.providers import azure, bedrock, vertex
 from flumegate.providers.rows import Row
 
 _ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/messages", "/models")
@@ -28,13 +28,20 @@ class Address(NamedTuple):
     azure_api_version: str = ""
 
 
-def locate(row: Row, base_url: str = "", api_version: str = "") -> Address:
+def locate(row: Row, base_url: str = "", api_version: str = "", *, region: str = "", project: str = "") -> Address:
     """Return the address of a provider.
+
+    Args:
+        row: its type.
+        base_url: what the operator wrote; empty = the vendor's own address.
+        api_version: Azure's.
+        region: Bedrock's region or Vertex's location.
+        project: Vertex's.
 
     Raises:
         ValueError: the URL is missing or cannot be one of an API; the message says what to write instead.
     """
-    url = base_url or row.base_url
+    url = base_url or _vendor_url(row, region)
     if not url:
         example = "https://<resource>.openai.azure.com" if row.type == "azure" else "http://127.0.0.1:8000/v1"
         raise ValueError(f"a provider of type {row.type} needs one; write it like {example}")
@@ -42,6 +49,8 @@ def locate(row: Row, base_url: str = "", api_version: str = "") -> Address:
     if row.type == "azure":
         base_path, dated = azure.place(path, api_version)
         return Address(scheme, host, port, base_path, dated)
+    if row.type == "vertex":
+        return Address(scheme, host, port, vertex.place(path, project, region))
     return Address(scheme, host, port, _base_path(row, host, path))
 
 
@@ -59,7 +68,15 @@ def is_loopback(host: str) -> bool:
 
 def is_own_host(row: Row, host: str) -> bool:
     """Tell whether a host is the vendor's own."""
-    return bool(row.base_url) and urlsplit(row.base_url).hostname == host
+    vendor = urlsplit(row.base_url).hostname or ""
+    _, is_template, end = vendor.partition("}")
+    return bool(vendor) and (host.endswith(end.lstrip("-")) if is_template else vendor == host)
+
+
+def _vendor_url(row: Row, region: str) -> str:
+    if row.type == "bedrock":
+        return bedrock.origin(region)
+    return vertex.origin(region) if row.type == "vertex" else row.base_url
 
 
 def _split(url: str) -> tuple[str, str, int, str]:

@@ -19,14 +19,22 @@ class Row(NamedTuple):
     type: str
     title: str
     base_url: str
-    """Where it stands if the operator names no `base_url`; empty = a `base_url` is required."""
+    """Where it stands if the operator names no `base_url`; empty = a `base_url` is required.
+
+    `{region}` and `{location}` stand for the setting of that name.
+    """
     speaks: tuple[str, ...] = _OPENAI
-    """Dialects in which it is asked, the preferred one first: `openai`, `anthropic`, `gemini`, `ollama`."""
+    """Dialects in which it is asked, the preferred one first: `openai`, `anthropic`, `gemini`, `ollama`, `bedrock`.
+
+    `vertex` is a dialect by the model: Claude's models are asked in Anthropic's, all others in Gemini's.
+    """
     base_path: str = "/v1"
     """What replaces the client's `/v1`; added to a `base_url` that is a bare origin."""
     key_variables: tuple[str, ...] = ()
     """Environment variables that hold the key, first one found wins."""
     base_url_variable: str = ""
+    region_variables: tuple[str, ...] = ()
+    """Environment variables that hold the region; a key alone says nothing without one."""
     local: bool = False
     """Runs on one's own machine: a key alone says nothing about where, so only its base URL variable makes it known."""
     sdk_adds_version: bool = False
@@ -109,6 +117,24 @@ ROWS: tuple[Row, ...] = (
         base_url_variable="GEMINI_BASE_URL",
         models=("gemini-*", "gemma-*"),
         example="gemini-2.5-flash",
+    ),
+    Row(
+        "bedrock",
+        "Amazon Bedrock",
+        "https://bedrock-runtime.{region}.amazonaws.com",
+        speaks=("bedrock",),
+        base_path="",
+        key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
+        base_url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+        region_variables=("AWS_REGION", "AWS_DEFAULT_REGION"),
+        models=("amazon.*", "anthropic.*", "us.*", "eu.*", "apac.*", "global.*", "arn:aws:bedrock:*"),
+        example="amazon.nova-micro-v1:0",
+    ),
+    Row(
+        "vertex",
+        "Google Vertex AI",
+        "https://{location}-aiplatform.googleapis.com",
+        speaks=("vertex",),
     ),
     Row(
         "groq",

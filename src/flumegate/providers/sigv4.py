@@ -38,9 +38,13 @@ class Scope(NamedTuple):
     """As in `bedrock` (which is the name for `bedrock-runtime` too)."""
 
 
-def write_model_path(model: str, operation: str) -> str:
-    """Return the path of a model's operation at Bedrock, encoded once, as it is sent: `/model/…%3A0/converse`."""
-    return f"/model/{quote(model, safe=_UNRESERVED)}/{operation}"
+class Signer(NamedTuple):
+    """All that signing a provider's requests needs, beside the request."""
+
+    credentials: Credentials
+    scope: Scope
+    host: str
+    """As it stands in the header field `host`."""
 
 
 def sign(  # noqa: PLR0913 - the parts of a request, and each of them counts

@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 from flumegate.dialects.registry import Endpoint
 from flumegate.errors import INVALID_REQUEST, GatewayError
+from flumegate.providers import bedrock, vertex
 from flumegate.snapshot import Provider
 
 ESTIMATE = "estimate"
 """Tokens are counted here, because the provider cannot."""
-_ANSWER = {"openai": "chat", "anthropic": "messages", "gemini": "gemini", "ollama": "ollama_chat"}
+_ANSWER = {"openai": "chat", "anthropic": "messages", "gemini": "gemini", "ollama": "ollama_chat", "bedrock": "bedrock"}
 _EMBED = {"openai": "openai_embeddings", "gemini": "gemini_embed", "ollama": "ollama_embed"}
 _PATHS = {
     "chat": "/chat/completions",
@@ -37,8 +38,8 @@ def is_verbatim(provider: Provider, endpoint: Endpoint) -> bool:
     )
 
 
-def codec_of(provider: Provider, endpoint: Endpoint) -> str:
-    """Return the name of the codec in which a provider is asked, or ESTIMATE.
+def codec_of(provider: Provider, endpoint: Endpoint, model: str = "") -> str:
+    """Return the name of the codec in which a provider is asked for a model, or ESTIMATE.
 
     Raises:
         GatewayError: 400, none of its dialects can do what is asked.
@@ -49,6 +50,8 @@ def codec_of(provider: Provider, endpoint: Endpoint) -> str:
     for dialect in provider.speaks:
         if dialect in table:
             return table[dialect]
+        if dialect == "vertex" and endpoint.does == "answer":
+            return "vertex_messages" if model.startswith(vertex.CLAUDE) else "gemini"
     speaks = " and ".join(provider.speaks) or "nothing that is known"
     raise GatewayError(
         INVALID_REQUEST,
@@ -65,6 +68,13 @@ def dialect_of(codec: str) -> str:
 
 def paths(provider: Provider, codec: str, model: str) -> tuple[str, str]:
     """Return the paths of a codec at a provider, for answers in one piece and for streams."""
+    if codec == "bedrock":
+        whole, streamed = (bedrock.model_path(model, streamed=each) for each in (False, True))
+        return provider.base_path + whole, provider.base_path + streamed
+    if "vertex" in provider.speaks:
+        name = quote(model.removeprefix("models/"), safe="@")
+        whole, streamed = (vertex.model_path(name, streamed=each) for each in (False, True))
+        return provider.base_path + whole, provider.base_path + streamed
     path = _PATHS[codec]
     stream_path = _STREAM_PATHS.get(codec, path)
     return own_path(provider, dialect_of(codec), path, model), own_path(provider, dialect_of(codec), stream_path, model)

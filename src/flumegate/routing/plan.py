@@ -10,14 +10,17 @@ from urllib.parse import quote
 
 from flumegate.catalog.lookup import lookup
 from flumegate.dialects.registry import Endpoint
-from flumegate.errors import FORBIDDEN, METHOD_NOT_ALLOWED, GatewayError
+from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, GatewayError
 from flumegate.ir.written import Abilities
+from flumegate.providers.sigv4 import Credentials, Scope, Signer
 from flumegate.routing import lanes
 from flumegate.routing.match import match
 from flumegate.snapshot import Provider, Snapshot, Target
 from flumegate.wire.headers import FEW_VERDICTS, FewVerdicts, Verdicts, as_header_value, request_verdicts
 
 _REMEMBERED = 4096
+_NATIVE = frozenset(("gemini", "gemini_embed", "ollama_chat", "ollama_embed"))
+"""Codecs of APIs that have their own place for a credential."""
 
 
 class Plan:
@@ -35,6 +38,7 @@ class Plan:
         stream_path: the path for a streamed answer, where the body is written anew.
         abilities: what a writer must know of the model, where one writes.
         strict: what would be lost in translation is refused.
+        signer: who signs each request, or None where a credential in the head is enough.
     """
 
     __slots__ = (
@@ -47,6 +51,7 @@ class Plan:
         "model",
         "path",
         "provider",
+        "signer",
         "splice",
         "stream_path",
         "strict",
@@ -70,6 +75,7 @@ class Plan:
         self.stream_path = path
         self.abilities: Abilities | None = None
         self.strict = target.strict
+        self.signer = _signer(provider)
         self.model = target.model
         self.path = path
         self.target_name = f"{provider.name}/{target.model}" if target.model else provider.name
@@ -93,10 +99,7 @@ def _json_string(text: str) -> bytes:
 def _dress(
     provider: Provider, default_headers: tuple[tuple[str, str], ...], *, native: bool
 ) -> tuple[bytes, Verdicts, tuple[tuple[bytes, bytes], ...]]:
-    standard_port = 443 if provider.scheme == "https" else 80
-    name = f"[{provider.host}]" if ":" in provider.host else provider.host
-    host = name if provider.port == standard_port else f"{name}:{provider.port}"
-    lines = [f"host: {host}\r\n", "accept-encoding: identity\r\n"]
+    lines = [f"host: {_host(provider)}\r\n", "accept-encoding: identity\r\n"]
     replaced: set[bytes] = set()
     if provider.credential and native and provider.native_credential_header:
         lines.append(f"{provider.native_credential_header}: {provider.credential}\r\n")
@@ -111,6 +114,20 @@ def _dress(
         if field.encode("latin-1") not in replaced
     )
     return "".join(lines).encode("latin-1"), request_verdicts(frozenset(replaced)), defaults
+
+
+def _host(provider: Provider) -> str:
+    standard_port = 443 if provider.scheme == "https" else 80
+    name = f"[{provider.host}]" if ":" in provider.host else provider.host
+    return name if provider.port == standard_port else f"{name}:{provider.port}"
+
+
+def _signer(provider: Provider) -> Signer | None:
+    signing = provider.signing
+    if signing is None:
+        return None
+    credentials = Credentials(signing.access_key, signing.secret_key, signing.session_token)
+    return Signer(credentials, Scope(signing.region, signing.service), _host(provider))
 
 
 class Planner:
@@ -136,7 +153,7 @@ class Planner:
         if lanes.is_verbatim(provider, endpoint):
             plan = _verbatim(provider, target, endpoint, model)
         else:
-            plan = _translated(provider, target, lanes.codec_of(provider, endpoint))
+            plan = _translated(provider, target, lanes.codec_of(provider, endpoint, target.model))
         if not upstream:
             if len(self._plans) >= _REMEMBERED:
                 self._plans.clear()  # names that nobody asks for again must not keep out those that everybody does
@@ -153,6 +170,13 @@ class Planner:
         provider = self._snapshot.providers[target.provider]
         text = path.decode("latin-1")
         _check_allowed(provider, method, text)
+        if provider.signing is not None:
+            raise GatewayError(
+                INVALID_REQUEST,
+                "passthrough_not_available",
+                f"Requests to {provider.name!r} are signed over their whole body, so none is passed on as it comes. "
+                "Give that provider an api_key, or ask one of the endpoints for answers.",
+            )
         return Plan(provider, target, _path(provider, target.model, text), lane="transparent", requested=model)
 
 
@@ -181,7 +205,7 @@ def _translated(provider: Provider, target: Target, codec: str) -> Plan:
     else:
         path, stream_path = lanes.paths(provider, codec, target.model)
         headers = lanes.default_headers(codec)
-        native = lanes.dialect_of(codec) in ("gemini", "ollama")
+        native = codec in _NATIVE
         if provider.azure_api_version:
             path = stream_path = _path(provider, target.model, path.removeprefix(provider.base_path)).decode("latin-1")
     plan = Plan(

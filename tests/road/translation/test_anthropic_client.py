@@ -8,7 +8,7 @@ import anthropic
 import pytest
 from anthropic.types import Message, MessageParam, ToolParam
 
-from rig.translation import KEY, WEATHER_PARAMETERS, Stage
+from rig.translation import KEY, WEATHER_PARAMETERS, Stage, thinker
 
 SAID: list[MessageParam] = [{"role": "user", "content": "hello there nonce-tr2"}]
 ECHO = "echo: hello there nonce-tr2"
@@ -63,7 +63,7 @@ def test_tool_loop(client: anthropic.Anthropic, provider: str, streamed: bool) -
 def test_thinking(client: anthropic.Anthropic, provider: str) -> None:
     """Thinking comes back as a block of its own before the text, whole and streamed."""
     done = client.messages.create(
-        model=f"{provider}/m1",
+        model=thinker(provider),
         max_tokens=4000,
         thinking={"type": "enabled", "budget_tokens": 2000},
         messages=SAID,
@@ -71,13 +71,13 @@ def test_thinking(client: anthropic.Anthropic, provider: str) -> None:
     kinds = [block.type for block in done.content]
     assert kinds == ["thinking", "text"]
     with client.messages.stream(
-        model=f"{provider}/m1", max_tokens=4000, thinking={"type": "enabled", "budget_tokens": 2000}, messages=SAID
+        model=thinker(provider), max_tokens=4000, thinking={"type": "enabled", "budget_tokens": 2000}, messages=SAID
     ) as stream:
         streamed = stream.get_final_message()
     assert [block.type for block in streamed.content] == kinds
     # It goes back in the next turn, signature and all.
     again = client.messages.create(
-        model=f"{provider}/m1",
+        model=thinker(provider),
         max_tokens=4000,
         messages=[
             *SAID,

@@ -8,7 +8,7 @@ from typing import Any
 import ollama
 import pytest
 
-from rig.translation import KEY, WEATHER_PARAMETERS, Stage
+from rig.translation import KEY, WEATHER_PARAMETERS, WITHOUT_EMBEDDINGS, Stage, thinker
 
 SAID = [{"role": "user", "content": "hello there nonce-tr3"}]
 ECHO = "echo: hello there nonce-tr3"
@@ -73,16 +73,16 @@ def test_generate(client: ollama.Client, provider: str) -> None:
 
 def test_thinking(client: ollama.Client, provider: str) -> None:
     """Thinking comes back beside the text."""
-    done = client.chat(model=f"{provider}/m1", messages=SAID, think="high")
+    done = client.chat(model=thinker(provider), messages=SAID, think="high")
     assert done.message.thinking
     assert done.message.content == ECHO
 
 
 def test_embed(client: ollama.Client, provider: str) -> None:
-    """Vectors come back in order; Anthropic has none."""
-    if provider == "anthropic":
+    """Vectors come back in order; Anthropic and Bedrock have none."""
+    if provider in WITHOUT_EMBEDDINGS:
         with pytest.raises(ollama.ResponseError):
-            client.embed(model="anthropic/m1", input=["a"])
+            client.embed(model=f"{provider}/m1", input=["a"])
         return
     done = client.embed(model=f"{provider}/m1", input=["a", "b"])
     assert len(done.embeddings) == 2

@@ -80,6 +80,8 @@ def _word(code: str) -> str:
 
 
 def _failure(code: str, message: str, reason: Reason, status: int) -> Failure:
+    # A wrong signature is answered with all that should have been signed, a session token among it.
+    message = message.partition("The Canonical String")[0].rstrip()
     if reason in _REFINED:
         lower = message.lower()
         reason = next((found for words, found in _WORDS if all(word in lower for word in words)), reason)
