@@ -74,6 +74,8 @@ class Provider(msgspec.Struct, frozen=True, gc=False):
     """Not empty: deployment paths, `/openai/deployments/{model}/…?api-version=…`."""
     stream_usage: bool = True
     """The server understands `stream_options.include_usage`."""
+    betas: dict[str, str] = {}
+    """Anthropic's beta values: `drop`, or the name to send; `*` = all that are not named."""
     native_path: str = ""
     """What stands before the paths of Gemini's and Ollama's own API; `base_path` leads to their compatible one."""
     native_credential_header: str = ""

@@ -42,6 +42,12 @@ def run_stage(**sections: Any) -> Iterator[Stage]:
             "openai": {"type": "openai", "base_url": f"{mock.url}/v1", "api_key": UPSTREAM_KEY},
             "compatible": {"type": "openai_compatible", "base_url": f"{mock.url}/v1", "api_key": UPSTREAM_KEY},
             "anthropic": {"type": "anthropic", "base_url": mock.url, "api_key": UPSTREAM_KEY},
+            "anthropic-strict": {
+                "type": "anthropic",
+                "base_url": mock.url,
+                "api_key": UPSTREAM_KEY,
+                "betas": {"context-management-2025-06-27": "drop"},
+            },
             "ollama": {"type": "ollama", "base_url": mock.url, "api_key": UPSTREAM_KEY},
             "bedrock": {"type": "bedrock", "base_url": mock.url, "api_key": UPSTREAM_KEY},
             "gemini": {"type": "gemini", "base_url": f"{mock.url}/v1beta/openai", "api_key": UPSTREAM_KEY},

@@ -137,3 +137,20 @@ def test_large_strings_are_walked_in_one_step(wrap: Callable[[bytes], bytes]) ->
     document = wrap(image)
     assert splice.is_ambiguous(document, KEY) == (document is not image)
     assert [document[slice(*span)] for span in splice.find_values(document, KEY)][-1] == b"2"
+
+
+@pytest.mark.parametrize(
+    ("document", "left"),
+    [
+        (b'{"k":1}', b"{}"),
+        (b'{"k":1,"a":2}', b'{"a":2}'),
+        (b'{"a":2,"k":1}', b'{"a":2}'),
+        (b'{ "a" : 2 , "k" : {"k":[1,"k"]} , "b" : 3 }', b'{ "a" : 2 ,"b" : 3 }'),
+        (b'{"k":1,"a":{"k":2},"k":3}', b'{"a":{"k":2}}'),
+        (b'{"a":"k"}', b'{"a":"k"}'),
+        (b'{"\\u006b":1,"a":2}', b'{"a":2}'),
+    ],
+)
+def test_a_member_is_removed_and_nothing_else(document: bytes, left: bytes) -> None:
+    """However it is spelled, and however often it stands there; members of inner objects stay."""
+    assert splice.remove(document, b'"k"') == left

@@ -74,6 +74,12 @@ def _check_header_value(secret: Secret) -> Secret:
     return secret
 
 
+def _check_beta(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\*", text):
+        raise wrong(f'"{text}" is no beta value; write drop, or a value such as files-api-2025-04-14')
+    return text
+
+
 def _check_provider_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise wrong(f'"{text}" is no provider name; use up to 64 letters, digits, dots, dashes and underscores')
@@ -267,6 +273,11 @@ class Provider(Section):
     )
     allowed_methods: list[Annotated[str, AfterValidator(_check_method)]] = Field(
         default_factory=list, description="HTTP methods that may be used; empty = all."
+    )
+    betas: dict[str, Annotated[str, AfterValidator(_check_beta)]] = Field(
+        default_factory=dict,
+        description="What becomes of a client's anthropic-beta values: drop, or the value to send instead; * "
+        "stands for all that are not named. Empty = all are sent as they came.",
     )
     headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict, description="Header fields sent on every request, in place of the client's."

@@ -11,12 +11,13 @@ import asyncio
 from flumegate import log
 from flumegate.engine import local
 from flumegate.engine.attempt import attempt
+from flumegate.engine.betas import apply_policy
 from flumegate.engine.head import AnswerHead
 from flumegate.engine.relay import Relay, whole
 from flumegate.engine.relay_translated import TranslatedRelay
 from flumegate.engine.request import edit_body, read_envelope, read_path, read_target, undo_coding
 from flumegate.engine.settle import Settlement
-from flumegate.engine.translate import begin, count
+from flumegate.engine.translate import EmbeddingTranslation, Translation, begin, count, name_losses
 from flumegate.engine.transparent import lists_upstream, plan_transparent
 from flumegate.errors import INTERNAL, GatewayError
 from flumegate.exchange import Exchange
@@ -62,6 +63,8 @@ class Engine:
                 return
             plan, withhold = self._plan(exchange)
             exchange.plan = plan
+            if exchange.losses:
+                extra += b"x-flumegate-losses: %b\r\n" % name_losses(exchange)
             if self.settlement.policy.content == "full":
                 exchange.response_body = []
             if plan.codec == lanes.ESTIMATE:
@@ -74,11 +77,7 @@ class Engine:
                 self.settlement.settle(exchange, whole(exchange, plan, call, head, extra))
                 return
             try:
-                relay: Relay | TranslatedRelay
-                if translation is None:
-                    relay = Relay(self._loop, exchange, plan, head, withhold=withhold, extra=extra)
-                else:
-                    relay = TranslatedRelay(self._loop, exchange, plan, head, translation, extra)
+                relay = self._relay(exchange, plan, head, translation, withhold=withhold, extra=extra)
                 await relay.start(call, connection)
             finally:
                 if not call.ended:
@@ -91,6 +90,20 @@ class Engine:
             self.abandon(exchange)
         except Exception as error:  # noqa: BLE001 - the top of the road: a bug must not take other requests along
             self._confess(exchange, error)
+
+    def _relay(
+        self,
+        exchange: Exchange,
+        plan: Plan,
+        head: AnswerHead,
+        translation: Translation | EmbeddingTranslation | None,
+        *,
+        withhold: bool,
+        extra: bytes,
+    ) -> Relay | TranslatedRelay:
+        if translation is None:
+            return Relay(self._loop, exchange, plan, head, withhold=withhold, extra=extra)
+        return TranslatedRelay(self._loop, exchange, plan, head, translation, extra)
 
     def _confess(self, exchange: Exchange, bug: Exception) -> None:
         log.event("error", "request failed", request_id=exchange.record_id, bug=repr(bug)[:300])
@@ -115,6 +128,8 @@ class Engine:
         if plan.codec:
             exchange.lane = "translated"
             return plan, False
+        if plan.provider.betas and endpoint.dialect == "anthropic":
+            apply_policy(exchange, plan.provider)
         return plan, edit_body(exchange, plan, seen)
 
     def refuse(self, exchange: Exchange, error: GatewayError) -> None:

@@ -50,13 +50,17 @@ class Seen(Tap):
             self.finish_reason = finish.raw or finish.reason
 
 
+def name_losses(exchange: Exchange) -> bytes:
+    """Return the value of `x-flumegate-losses`."""
+    losses = tuple(dict.fromkeys(exchange.losses))
+    return b", ".join(as_header_value(loss) for loss in losses[:MAX_NAMED_LOSSES])
+
+
 def answer_head(exchange: Exchange, media_type: str) -> AnswerHead:
     """Return the head of an answer that was written here."""
-    losses = tuple(dict.fromkeys(exchange.losses))
     lines = [b"content-type: " + media_type.encode("latin-1")]
-    if losses:
-        named = b", ".join(as_header_value(loss) for loss in losses[:MAX_NAMED_LOSSES])
-        lines.append(b"x-flumegate-losses: " + named)
+    if exchange.losses:
+        lines.append(b"x-flumegate-losses: " + name_losses(exchange))
     return AnswerHead.written(200, lines, sse=media_type.startswith("text/event-stream"))
 
 

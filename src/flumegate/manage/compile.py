@@ -105,6 +105,7 @@ def _provider(name: str, section: ProviderSection) -> Provider:
         default_headers=row.default_headers,
         azure_api_version=address.azure_api_version,
         stream_usage=row.stream_usage,
+        betas=section.betas,
         native_path=address.base_path.removesuffix(row.compatible_tail),
         native_credential_header=row.native_credential_header,
         lacks=row.lacks,

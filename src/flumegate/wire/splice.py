@@ -137,6 +137,17 @@ def replace(document: bytes, span: tuple[int, int], value: bytes) -> bytes:
     return b"%b%b%b" % (document[: span[0]], value, document[span[1] :])
 
 
+def remove(document: bytes, key: bytes) -> bytes:
+    """Return the document, an object, without a top-level member, however often it stands there; `key` with quotes."""
+    for start, end in reversed(find_values(document, key)):
+        closing = document.rindex(b'"', 0, start)
+        opening = document.rindex(b'"', 0, closing)  # a key that is looked for holds no quotation mark of its own
+        before, after = document[:opening].rstrip(), document[end:].lstrip()
+        followed = after.startswith(b",")
+        document = before + after[1:].lstrip() if followed else before.removesuffix(b",") + after
+    return document
+
+
 def append(document: bytes, member: bytes) -> bytes:
     """Return the document, a non-empty object, with one more member (`"key":value`) at its end."""
     end = document.rindex(b"}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -312,3 +313,18 @@ def test_codex_kinds_of_tools(
     assert (call["type"], call["name"], call.get("namespace")) == (kind, name, namespace)
     if kind == "custom_tool_call":
         assert call["input"]
+
+
+def test_betas_follow_the_providers_policy(stage: Stage) -> None:
+    """A value that a provider does not know is dropped with its members, and named; the rest is byte for byte."""
+    body = claude_code("anthropic-strict", "hello nonce-betas1")
+    answer = send(stage, "/v1/messages?beta=true", body, **CLAUDE_CODE_FIELDS)
+    assert message_of(answer)["stop_reason"] == "end_turn"
+    assert answer.headers["x-flumegate-lane"] == "verbatim"
+    assert answer.headers["x-flumegate-losses"] == "dropped:anthropic-beta.context-management-2025-06-27"
+    (row,) = stage.mock.ended("nonce-betas1")
+    fields = dict(row["headers"])
+    assert fields["anthropic-beta"] == "claude-code-20250219,interleaved-thinking-2025-05-14"
+    sent = json.loads(base64.b64decode(row["body"]))
+    assert "context_management" not in sent
+    assert sent["tools"] == body["tools"]

@@ -1,0 +1,74 @@
+"""Anthropic's beta values by a provider's policy, and the members that belong to them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flumegate.engine.betas import apply_policy
+from rig.exchanges import exchange, provider
+
+BODY = b'{"model": "m", "context_management": {"edits": [{"a": 1}]}, "mcp_servers": [], "max_tokens": 9}'
+
+
+@pytest.mark.parametrize(
+    ("policy", "sent", "left", "losses"),
+    [
+        (
+            {"other": "drop"},
+            b"context-management-2025-06-27,mcp-client-2025-04-04",
+            {"context_management", "mcp_servers"},
+            (),
+        ),
+        (
+            {"context-management-2025-06-27": "drop"},
+            b"mcp-client-2025-04-04",
+            {"mcp_servers"},
+            ("dropped:anthropic-beta.context-management-2025-06-27",),
+        ),
+        (
+            {"mcp-client-2025-04-04": "mcp-client-2026-01-01"},
+            b"context-management-2025-06-27,mcp-client-2026-01-01",
+            {"context_management", "mcp_servers"},
+            (),
+        ),
+        (
+            {"*": "drop", "mcp-client-2025-04-04": "mcp-client-2025-04-04"},
+            b"mcp-client-2025-04-04",
+            {"mcp_servers"},
+            ("dropped:anthropic-beta.context-management-2025-06-27",),
+        ),
+        (
+            {"*": "drop"},
+            None,
+            set(),
+            (
+                "dropped:anthropic-beta.context-management-2025-06-27",
+                "dropped:anthropic-beta.mcp-client-2025-04-04",
+            ),
+        ),
+    ],
+)
+def test_values_are_sent_dropped_or_renamed(
+    policy: dict[str, str], sent: bytes | None, left: set[str], losses: tuple[str, ...]
+) -> None:
+    """However many header lines there are; who drops a value drops its members, and says so."""
+    headers = [
+        (b"anthropic-beta", b"context-management-2025-06-27"),
+        (b"accept", b"*/*"),
+        (b"anthropic-beta", b" mcp-client-2025-04-04 ,"),
+    ]
+    one = exchange(path=b"/v1/messages", headers=headers, body=BODY)
+    apply_policy(one, provider(betas=policy))
+    assert dict(one.headers).get(b"anthropic-beta") == sent
+    assert (b"accept", b"*/*") in one.headers
+    assert set(json.loads(one.body)) == {"model", "max_tokens"} | left
+    assert one.losses == losses
+
+
+def test_a_request_without_betas_stays_as_it_is() -> None:
+    """Nothing is looked for that nobody asked for."""
+    one = exchange(path=b"/v1/messages", body=BODY)
+    apply_policy(one, provider(betas={"*": "drop"}))
+    assert (one.body, one.losses) == (BODY, ())
