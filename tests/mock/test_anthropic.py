@@ -145,3 +145,14 @@ def test_models_are_listed_in_its_shape(client: anthropic.Anthropic) -> None:
     """`GET /v1/models` with a version header answers as Anthropic does, and any name is a model."""
     assert "claude-sonnet-4-5" in [model.id for model in client.models.list()]
     assert client.models.retrieve("claude-x").id == "claude-x"
+
+
+def test_vertex_wants_the_version_in_the_body_and_the_model_in_the_path(mock: Mock) -> None:
+    """No header, no `model`; what is answered names the path's model."""
+    path = "/v1/projects/p/locations/global/publishers/anthropic/models/claude-x@1:rawPredict"
+    body = {"max_tokens": 20, "messages": [{"role": "user", "content": "hello"}]}
+    version = {"anthropic_version": "vertex-2023-10-16"}
+    assert mock.post(path, body).status == 400
+    assert mock.post(path, body | version | {"model": "m"}).status == 400
+    answer = mock.post(path, body | version)
+    assert (answer.status, answer.json()["model"]) == (200, "claude-x@1")

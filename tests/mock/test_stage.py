@@ -136,3 +136,14 @@ def test_clear_forgets(locked: Mock) -> None:
     locked.clear()
     assert locked.ledger() == []
     assert locked.state()["calls"] == 0
+
+
+def test_an_aws_key_is_demanded_at_bedrock_only() -> None:
+    """Others answer as before; whoever sends a signature has it verified wherever it goes."""
+    converse = {"messages": [{"role": "user", "content": [{"text": "x"}]}]}
+    with run_mock("--aws-key", "id:secret") as mock:
+        assert mock.post("/v1/chat/completions", CHAT).status == 200
+        assert mock.post("/v1/chat/completions", CHAT, authorization="AWS4-HMAC-SHA256 nonsense").status == 401
+        refused = mock.post("/model/m/converse", converse)
+        assert (refused.status, refused.headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
+        assert "no signature" in refused.json()["message"]

@@ -27,7 +27,7 @@ from flumegate.mock.asked import Asked, Stamp, nonce_in
 from flumegate.mock.faults import Faults
 from flumegate.mock.frames import broken
 from flumegate.mock.look import Json, text
-from flumegate.mock.paths import Dialect, Place
+from flumegate.mock.paths import VERTEX, Dialect, Place
 
 Failure = tuple[int, str, str]
 Headers = list[tuple[bytes, bytes]]
@@ -259,6 +259,11 @@ def _missing(request: Request, body: Json) -> Answer | None:
     for name in _REQUIRED.get(place.operation, ()):
         if body.get(name) in (None, "", []) and not (name == "model" and place.model):
             return refusal(place.dialect, 400, f"`{name}` is required: add it to the request body")
+    if place.variant == VERTEX:
+        # The real service refuses members that it does not know, and the model stands in the path.
+        faulty = "model" in body or body.get("anthropic_version") != "vertex-2023-10-16"
+        wrong = "anthropic_version: it must be vertex-2023-10-16, and there must be no model"
+        return refusal("anthropic", 400, wrong) if faulty else None
     if place.dialect == "anthropic" and not any(name == b"anthropic-version" for name, _ in request.headers):
         return refusal("anthropic", 400, "anthropic-version: header is required, as in 2023-06-01")
     return None

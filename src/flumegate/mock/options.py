@@ -6,6 +6,8 @@ import argparse
 import ipaddress
 from typing import NamedTuple
 
+from flumegate.mock import aws_signature
+
 
 class OptionError(ValueError):
     """An option cannot be used; the message says which and what to write instead."""
@@ -21,6 +23,7 @@ class Options(NamedTuple):
         quiet: say nothing but the ready line.
         allow_remote: any address may be listened on.
         seed: of the dice that the fault `share` throws.
+        aws_key: `ID:SECRET[:TOKEN]` by which requests may be signed, and Bedrock's must be without `key`.
     """
 
     listen: str = "127.0.0.1:4180"
@@ -29,6 +32,7 @@ class Options(NamedTuple):
     quiet: bool = False
     allow_remote: bool = False
     seed: int = 0
+    aws_key: str = ""
 
 
 def read(argv: list[str] | None) -> Options:
@@ -43,7 +47,14 @@ def read(argv: list[str] | None) -> Options:
     parser.add_argument("--quiet", action="store_true", help="say nothing but the ready line")
     parser.add_argument("--allow-remote", action="store_true", help="listen on addresses other than loopback too")
     parser.add_argument("--seed", type=int, default=usual.seed, help="of the dice that the fault `share` throws")
-    return Options(**vars(parser.parse_args(argv)))
+    parser.add_argument("--aws-key", default=usual.aws_key, help="ID:SECRET[:TOKEN]: verify AWS signatures by it")
+    options = Options(**vars(parser.parse_args(argv)))
+    try:
+        if options.aws_key:
+            aws_signature.read_key(options.aws_key)
+    except ValueError as problem:
+        parser.error(str(problem))
+    return options
 
 
 def address(options: Options) -> tuple[str, int]:

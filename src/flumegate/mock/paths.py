@@ -63,6 +63,9 @@ _GEMINI_VERBS = {
 _BEDROCK = re.compile(r"/model/(?P<model>.+)/converse(?P<stream>-stream)?$")
 _MODELS = re.compile(r"/(?P<version>v1\w*|openai)/models(?:/(?P<model>.+))?$")
 _PROOFS = re.compile(r"/v1/(?P<name>upload|download|reflect|echo)(?P<rest>/.*)?$")
+_VERTEX = re.compile(r"/publishers/anthropic/models/(?P<model>[^/]+):(?:rawPredict|streamRawPredict)$")
+VERTEX = "vertex"
+"""Anthropic's messages, with the model in the path and the version in the body."""
 _STREAM_VERB = "streamGenerateContent"
 
 
@@ -77,6 +80,7 @@ def find(method: str, path: str, query: str, headers: dict[bytes, bytes]) -> Pla
     place = (
         _proof(method, path)
         or _bedrock(method, path)
+        or _vertex(method, path)
         or _gemini(method, path, query)
         or _models(method, path, headers)
         or _ollama(method, path)
@@ -104,6 +108,15 @@ def _bedrock(method: str, path: str) -> Place | None:
     if method != "POST":
         return _wrong("bedrock", ("POST",))
     return Place("bedrock", "converse", found["model"], "stream" if found["stream"] else "")
+
+
+def _vertex(method: str, path: str) -> Place | None:
+    found = _VERTEX.search(path)
+    if not found:
+        return None
+    return (
+        Place("anthropic", "messages", found["model"], VERTEX) if method == "POST" else _wrong("anthropic", ("POST",))
+    )
 
 
 def _gemini(method: str, path: str, query: str) -> Place | None:

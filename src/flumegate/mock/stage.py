@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from flumegate.mock import faults
+from flumegate.mock import aws_signature, faults
 from flumegate.mock.answer import Answer, Request, refusal, write
 from flumegate.mock.asked import Stamp, nonce_in
 from flumegate.mock.codings import CodingError, decode
@@ -48,6 +48,7 @@ class Stage:
         self.ledger = Ledger()
         self.connections: set[Connection] = set()
         self.started_at = time.time()
+        self._aws_key = aws_signature.read_key(options.aws_key) if options.aws_key else None
         self._dice = random.Random(options.seed)
         self._turns: OrderedDict[str, int] = OrderedDict()
 
@@ -57,8 +58,8 @@ class Stage:
         stamp = Stamp(number, int(time.time()))
         none = Faults()
         fields = dict(request.headers)
-        if not self._authorised(request, fields):
-            wrong = "The key is missing or wrong: send the one that the mock was started with"
+        wrong = self._unauthorised(request, fields)
+        if wrong:
             return refusal(dialect, 403 if dialect == "bedrock" else 401, wrong, stamp=stamp), none
         body: Json = {}
         try:
@@ -102,15 +103,20 @@ class Stage:
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
 
-    def _authorised(self, request: Request, fields: dict[bytes, bytes]) -> bool:
-        key = self.options.key
-        if not key:
-            return True
-        dialect = request.place.dialect
-        if dialect == "gemini" and request.query.get("key") == key:
-            return True
+    def _unauthorised(self, request: Request, fields: dict[bytes, bytes]) -> str:
+        """Return what is wrong with the credential of a request, or an empty string."""
+        key, dialect = self.options.key, request.place.dialect
+        if self._aws_key is not None:
+            is_signed = fields.get(b"authorization", b"").startswith(aws_signature.SCHEME.encode())
+            if is_signed or (dialect == "bedrock" and not key):
+                place = (request.method, request.target, request.headers, request.body)
+                return aws_signature.fault(self._aws_key, *place, time.time())
+        if not key or (dialect == "gemini" and request.query.get("key") == key):
+            return ""
         sent = (fields.get(carrier, b"").decode("latin-1") for carrier in _CARRIERS[dialect])
-        return any(value.removeprefix("Bearer ") == key for value in sent)
+        if any(value.removeprefix("Bearer ") == key for value in sent):
+            return ""
+        return "The key is missing or wrong: send the one that the mock was started with"
 
     def _suffered(self, asked_for: Faults, key: str) -> Faults:
         """Return the faults, or what `times` and `share` leave of them."""
