@@ -8,7 +8,7 @@ import pytest
 
 from flumegate.dialects.registry import CODECS
 from flumegate.engine.pipe import Pipe
-from flumegate.engine.translate import Seen
+from flumegate.engine.seen import Seen
 from flumegate.errors import GatewayError
 from flumegate.ir import events as e
 from flumegate.ir.answer import Asked, Finish

@@ -32,6 +32,7 @@ class Tap:
         started: a meaningful event (text, reasoning, a tool call) was seen.
         complete: the dialect's own sign of a complete answer was seen.
         failed: the upstream reported an error inside the stream.
+        estimated: the upstream did not say its usage; it was estimated here.
     """
 
     end_marks: ClassVar[tuple[bytes, ...]] = ()
@@ -43,6 +44,7 @@ class Tap:
     started = False
     complete = False
     failed = False
+    estimated = False
     _kept: deque[bytes] | None = None
 
     def read_whole(self, body: bytes) -> None:

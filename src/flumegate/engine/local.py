@@ -27,6 +27,8 @@ def answer(
     exchange.head_sent = True
     headless = exchange.method == b"HEAD"
     exchange.response_bytes = 0 if headless else len(body)
+    if exchange.response_body is not None and not headless:
+        exchange.response_body.append(body)
     return b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\nrequest-id: %b\r\n%b%b\r\n%b" % (
         status_line(status),
         content_type,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flumegate.dialects.codecs import StreamReader, StreamWriter
-from flumegate.dialects.tap import Tap
 from flumegate.engine.refusals import error_of
+from flumegate.engine.seen import Seen
 from flumegate.errors import GatewayError
 from flumegate.ir import events as e
 from flumegate.ir.failure import Failure
@@ -43,7 +43,7 @@ class Pipe:
     )
 
     def __init__(
-        self, reader: StreamReader, writer: StreamWriter, restorer: Restorer, seen: Tap, provider: Provider
+        self, reader: StreamReader, writer: StreamWriter, restorer: Restorer, seen: Seen, provider: Provider
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -107,6 +107,7 @@ class Pipe:
             return self._failed(Failure("garbage", f"its events are out of order ({broken})"))
         if type(event) is e.Grew:
             self.meaningful = True
+            self._seen.hear(event.text)
             return event
         return self._note(event)
 
@@ -134,4 +135,5 @@ class Pipe:
         self.error = error_of(failure, self._provider)
         if not self.meaningful:
             raise self.error
-        return e.Failed(Failure(failure.reason, self.error.message, failure.code or self.error.code))
+        # The upstream's own code stays behind like its address: it is free text, and could hold anything.
+        return e.Failed(Failure(failure.reason, self.error.message, self.error.code))

@@ -20,6 +20,8 @@ def record_of(exchange: Exchange) -> Record:
     source = ""
     if usage is not None:
         source = "partial" if exchange.usage_partial or exchange.client_abort else "upstream"
+        if tap is not None and tap.estimated:
+            source = "estimated"
     return Record(
         exchange.record_id,
         exchange.request_id.decode("latin-1"),

@@ -47,7 +47,7 @@ def whole(exchange: Exchange, plan: Plan, call: Call, head: AnswerHead, extra: b
         body = _without_credential(body, plan)
     elif exchange.endpoint is not None:
         if exchange.lane == "verbatim" and not head.bodiless:
-            _check_json(body, plan)
+            _check_json(body, plan, _opening(exchange))
             if call.unframed and not _is_whole_json(body):
                 raise errors.cut(plan.provider.name)
         tap = exchange.tap = exchange.endpoint.tap()
@@ -62,13 +62,19 @@ def _note_error(exchange: Exchange, status: int) -> None:
     exchange.outcome, exchange.error_code = "upstream_error", f"upstream_{status}"
 
 
-def _check_json(body: bytes, plan: Plan) -> None:
+def _opening(exchange: Exchange) -> bytes:
+    """Return how an answer in one piece begins: Gemini's stream without `alt=sse` is an array of answers."""
+    endpoint = exchange.endpoint
+    return b"[" if endpoint is not None and endpoint.streams else b"{"
+
+
+def _check_json(body: bytes, plan: Plan, opening: bytes) -> None:
     """Refuse a 200 that no client of the dialect can read: nothing, the page of a captive portal, a health check's OK.
 
     Raises:
-        GatewayError: it does not begin as a JSON object does (white space before it keeps connections alive).
+        GatewayError: it does not begin as its JSON does (white space before it keeps connections alive).
     """
-    if body[:1] != b"{" and body.lstrip()[:1] != b"{":
+    if body[:1] != opening and body.lstrip()[:1] != opening:
         what = f"it begins with {body.lstrip()[:20]!r} where JSON is expected" if body else "it is empty"
         raise errors.garbage(plan.provider.name, what)
 
@@ -215,7 +221,7 @@ class Relay:
                 if not data:
                     return  # what this is shows only in its first bytes
                 if not data.isspace():
-                    _check_json(data, self._plan)
+                    _check_json(data, self._plan, _opening(self._exchange))
         exchange = self._exchange
         if not exchange.head_sent:
             head, self._chunked = self._head.write(exchange, self._plan, self._extra, None)

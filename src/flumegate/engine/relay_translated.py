@@ -11,7 +11,7 @@ from time import monotonic
 
 from flumegate.engine.head import AnswerHead
 from flumegate.engine.pipe import Pipe
-from flumegate.engine.translate import EmbeddingTranslation, Translation, answer_head
+from flumegate.engine.translate import EmbeddingTranslation, Translation, answer_head, comes_as_stream
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan
@@ -22,6 +22,8 @@ from flumegate.wire import coding
 
 MAX_ANSWER_BYTES = 134_217_728
 """An answer in one piece beyond this is no answer of a model."""
+END_SECONDS = 1.0
+"""How long a connection may stay open behind the end that its stream has said, before the client gets its own end."""
 
 
 def decoded(head: AnswerHead, body: bytes, provider: str) -> bytes:
@@ -33,7 +35,7 @@ def decoded(head: AnswerHead, body: bytes, provider: str) -> bytes:
     if not head.encoding or head.bodiless:
         return body
     try:
-        decoder = coding.Decoder(head.encoding)
+        decoder = coding.Decoder(head.encoding, max_bytes=MAX_ANSWER_BYTES)
         plain = b"".join(decoder.feed(body))
         decoder.finish()
     except (coding.UnknownCodingError, coding.CodingError) as error:
@@ -64,6 +66,7 @@ class TranslatedRelay:
         self._translation = translation
         self._extra = extra
         self._done: asyncio.Future[None] = loop.create_future()
+        self._call: Call
         self._decoder: coding.Decoder | None = None
         self._pieces: list[bytes] = []
         self._size = 0
@@ -83,6 +86,7 @@ class TranslatedRelay:
 
     def start(self, call: Call, connection: Connection) -> asyncio.Future[None]:
         """Take what has come, then the rest as it comes; the future ends with the answer."""
+        self._call = call
         if not call.ended:  # a whole answer has given its connection back
             connection.resume()
             self._exchange.reply.feed_from(connection)
@@ -111,6 +115,7 @@ class TranslatedRelay:
         except coding.CodingError as error:
             self.fail(errors.garbage(self._plan.provider.name, str(error)))
         except GatewayError as error:
+            self._exchange.usage_partial = True
             self._done.set_exception(error)
 
     def _hand_out(self, pipe: Pipe, data: bytes) -> None:
@@ -121,6 +126,7 @@ class TranslatedRelay:
             return
         if pipe.over:
             self.rest += data  # its end waits for the record
+            self._call.deadline = min(self._call.deadline, monotonic() + END_SECONDS)
         elif exchange.head_sent:
             exchange.reply.write(self._frame(data))
         else:
@@ -176,6 +182,7 @@ class TranslatedRelay:
 
     def _finish_stream(self, pipe: Pipe) -> None:
         exchange = self._exchange
+        self._translation.seen.close()
         if isinstance(self._translation, Translation):
             self._translation.note_losses(pipe)
         if pipe.error is not None:
@@ -190,4 +197,4 @@ def _streams(head: AnswerHead, translation: Translation | EmbeddingTranslation) 
     """Tell whether a stream comes back; a 200 in one piece is also an answer to a request for one."""
     if head.status != 200 or isinstance(translation, EmbeddingTranslation):
         return False
-    return head.sse or (head.media_type.startswith(translation.server.media_type.partition(";")[0].encode()))
+    return comes_as_stream(head, translation.server.media_type)

@@ -6,7 +6,7 @@ and `stream_options.include_usage` where a stream would otherwise end without it
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
@@ -101,9 +101,20 @@ def read_path(exchange: Exchange, endpoint: Endpoint) -> Envelope:
         raise GatewayError(INVALID_REQUEST, "missing_model", "The path needs a model's name: /v1beta/models/MODEL:…")
     exchange.stream = bool(endpoint.streams)
     # A key in the query would be logged on its way and is never asked for there; here it must not travel on.
-    parts = [part for part in exchange.query[1:].split(b"&") if part and not part.startswith(b"key=")]
+    parts = [part for part in exchange.query[1:].split(b"&") if part and _name_of(part) != b"key"]
     exchange.query = b"?" + b"&".join(parts) if parts else b""
     return Envelope(model)
+
+
+def _name_of(parameter: bytes) -> bytes:
+    """Return a query parameter's name as its reader sees it."""
+    return unquote_to_bytes(parameter.partition(b"=")[0].replace(b"+", b" ")).strip().lower()
+
+
+def is_asked_as_events(query: bytes) -> bool:
+    """Tell whether Gemini's stream is wanted as events (`alt=sse`); its default is one JSON array."""
+    values = [part.partition(b"=")[2] for part in query[1:].split(b"&") if _name_of(part) in (b"alt", b"$alt")]
+    return values[-1:] == [b"sse"]
 
 
 def edit_body(exchange: Exchange, plan: Plan, seen: Envelope) -> bool:

@@ -17,7 +17,7 @@ from flumegate.engine.relay import Relay, whole
 from flumegate.engine.relay_translated import TranslatedRelay
 from flumegate.engine.request import edit_body, read_envelope, read_path, read_target, undo_coding
 from flumegate.engine.settle import Settlement
-from flumegate.engine.translate import EmbeddingTranslation, Translation, begin, count, name_losses
+from flumegate.engine.translate import EmbeddingTranslation, Translation, begin, count, load, name_losses
 from flumegate.engine.transparent import lists_upstream, plan_transparent
 from flumegate.errors import INTERNAL, GatewayError
 from flumegate.exchange import Exchange
@@ -69,6 +69,9 @@ class Engine:
                 exchange.response_body = []
             if plan.codec == lanes.ESTIMATE:
                 self.settlement.settle(exchange, count(exchange, plan, extra))
+                return
+            if plan.codec and (loaded := load(exchange, plan, extra)):
+                self.settlement.settle(exchange, loaded)
                 return
             translation = begin(exchange, plan) if plan.codec else None
             call, connection = await attempt(exchange, plan, self.upstream)
@@ -165,7 +168,7 @@ def cors_lines(exchange: Exchange) -> bytes:
     return (
         b"access-control-allow-origin: %b\r\nvary: origin\r\n"
         b"access-control-expose-headers: x-request-id, request-id, retry-after, x-flumegate-provider, "
-        b"x-flumegate-model, x-flumegate-lane, x-upstream-response-time\r\n" % origin
+        b"x-flumegate-model, x-flumegate-lane, x-flumegate-losses, x-upstream-response-time\r\n" % origin
     )
 
 

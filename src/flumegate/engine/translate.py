@@ -10,20 +10,25 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from flumegate.dialects import gemini
 from flumegate.dialects.codecs import RequestReader
 from flumegate.dialects.node import ReadError
+from flumegate.dialects.ollama.load import write_load
 from flumegate.dialects.registry import CODECS, COUNTS, EMBEDDING_CODECS
-from flumegate.dialects.tap import Tap
 from flumegate.engine import local
 from flumegate.engine.head import AnswerHead
 from flumegate.engine.pipe import Pipe
 from flumegate.engine.refusals import error_of, unreadable
+from flumegate.engine.request import is_asked_as_events
+from flumegate.engine.seen import Seen
 from flumegate.errors import INVALID_REQUEST, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.ir import estimate
+from flumegate.ir import events as e
 from flumegate.ir.answer import Answer, Asked
 from flumegate.ir.failure import Failure
 from flumegate.ir.fold import BrokenStreamError, Fold, unfold
+from flumegate.ir.grammar import Grammar, GrammarError
 from flumegate.ir.loss import Loss
 from flumegate.ir.request import Request
 from flumegate.ir.restore import Restorer, restore_answer
@@ -33,21 +38,6 @@ from flumegate.wire.headers import as_header_value
 
 MAX_NAMED_LOSSES = 20
 """In the header; the record has all."""
-
-
-class Seen(Tap):
-    """What the record wants to know of an answer that was read, not tapped."""
-
-    def close(self) -> None:
-        """Nothing is waited for: what was read is noted at once."""
-
-    def note(self, answer: Answer) -> None:
-        """Take model, usage and finish reason of an answer."""
-        self.model = answer.model
-        self.usage = answer.usage
-        if answer.choices:
-            finish = answer.choices[0].finish
-            self.finish_reason = finish.raw or finish.reason
 
 
 def name_losses(exchange: Exchange) -> bytes:
@@ -71,6 +61,11 @@ def finish(exchange: Exchange, plan: Plan, media_type: str, body: bytes, extra: 
     if exchange.response_body is not None:
         exchange.response_body.append(body)
     return answer_head(exchange, media_type).write(exchange, plan, extra, len(body))[0] + body
+
+
+def comes_as_stream(head: AnswerHead, media_type: str) -> bool:
+    """Tell whether an answer is a stream, of events or of what else the dialect streams."""
+    return head.sse or head.media_type.startswith(media_type.partition(";")[0].encode())
 
 
 def check_status(head: AnswerHead, body: bytes, read_error: Callable[[int, bytes], Failure] | None, plan: Plan) -> None:
@@ -112,6 +107,8 @@ class Translation:
         self._exchange = exchange
         self._plan = plan
         self.client = CODECS[endpoint.codec]
+        if endpoint.streams and not is_asked_as_events(exchange.query):
+            self.client = gemini.ARRAY_CODEC
         self.server = CODECS[plan.codec]
         request = _read(self.client.read_request, exchange)
         if endpoint.always_translated:
@@ -124,7 +121,7 @@ class Translation:
         _judge(exchange, plan, written.losses, self.client.names)
         exchange.client_body, exchange.body = exchange.body, written.body
         exchange.stream = request.stream
-        self.seen = exchange.tap = Seen()
+        self.seen = exchange.tap = Seen(request)
 
     def whole(self, head: AnswerHead, body: bytes, extra: bytes) -> bytes:
         """Return head and body for the client, of an answer that is complete and decoded.
@@ -133,7 +130,10 @@ class Translation:
             GatewayError: the upstream refused, or sent what cannot be used.
         """
         check_status(head, body, self.server.read_error, self._plan)
-        answer = restore_answer(self._read_sse(body) if head.sse else self._read_json(body), self._renames)
+        answer = restore_answer(
+            self._read_stream(body) if comes_as_stream(head, self.server.media_type) else self._read_json(body),
+            self._renames,
+        )
         self.seen.note(answer)
         exchange = self._exchange
         if self.asked.request.stream:
@@ -153,15 +153,20 @@ class Translation:
         except ReadError as error:
             raise unreadable(self._plan.provider, error) from None
 
-    def _read_sse(self, body: bytes) -> Answer:
+    def _read_stream(self, body: bytes) -> Answer:
         """Read a stream that nobody asked for."""
         assert self.server.stream_reader is not None  # noqa: S101 - codecs that can be asked read streams
         reader = self.server.stream_reader()
-        folding = Fold()
-        for event in (*reader.feed(body), *reader.close()):
-            folding.take(event)
+        grammar, folding = Grammar(), Fold()
         try:
+            for event in (*reader.feed(body), *reader.close()):
+                grammar.check(event)
+                folding.take(event)
+                if isinstance(event, e.Ended | e.Failed):
+                    break
             return folding.answer()
+        except GrammarError as broken:
+            raise errors.garbage(self._plan.provider.name, f"its events are out of order ({broken})") from None
         except BrokenStreamError as broken:
             raise error_of(broken.failure, self._plan.provider) from None
 
@@ -304,3 +309,11 @@ def count(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
     exchange.lane = "translated"
     lines = b"%bx-flumegate-losses: approximated:input_tokens\r\n%b" % (plan.marks, extra)
     return local.answer(exchange, 200, write(tokens), lines)
+
+
+def load(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
+    """Answer a request of Ollama's that only loads a model, which other providers' need not be; empty for any other."""
+    endpoint = exchange.endpoint
+    assert endpoint is not None  # noqa: S101 - only endpoints are planned
+    body = write_load(endpoint.codec, exchange.body, exchange.model_requested, int(exchange.started_at))
+    return local.answer(exchange, 200, body, plan.marks + extra) if body is not None else b""

@@ -1,9 +1,10 @@
-"""An estimate of a request's tokens, for dialects that ask before they send and providers that cannot count."""
+"""An estimate of tokens, for dialects that ask before they send, and providers that cannot count or do not say."""
 
 from __future__ import annotations
 
 from typing import assert_never
 
+from flumegate.ir.answer import Answer
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request
 
@@ -29,6 +30,16 @@ def input_tokens(request: Request) -> int:
     if request.output is not None:
         size += len(request.output.schema)
     return max(1, tokens + -(-size // CHARACTERS_PER_TOKEN))
+
+
+def said_bytes(answer: Answer) -> int:
+    """Return how many bytes of text an answer holds."""
+    return sum(_weigh(part)[0] for choice in answer.choices for part in choice.parts)
+
+
+def output_tokens(size: int) -> int:
+    """Return about how many tokens so many bytes of text were."""
+    return -(-size // CHARACTERS_PER_TOKEN)
 
 
 def _weigh(part: Part) -> tuple[int, int]:

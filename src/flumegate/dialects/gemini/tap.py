@@ -39,6 +39,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
+_decode_array = msgspec.json.Decoder(list[_Answer]).decode
 
 
 class GeminiTap(Tap):
@@ -47,16 +48,17 @@ class GeminiTap(Tap):
     end_marks = (b'"finishReason"', b'"blockReason"')
 
     def read_whole(self, body: bytes) -> None:
-        """See `Tap.read_whole`."""
+        """See `Tap.read_whole`. A stream without `alt=sse` is an array of partial answers."""
         try:
-            answer = _decode(body)
+            answers = _decode_array(body) if body.lstrip()[:1] == b"[" else [_decode(body)]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        if answer.error is not None:
-            return
-        self._take(answer)
-        if answer.totalTokens is not None:
-            self.usage = Usage(answer.totalTokens)
+        for answer in answers:
+            if answer.error is not None:
+                return
+            self._take(answer)
+            if answer.totalTokens is not None:
+                self.usage = Usage(answer.totalTokens)
         self.complete = True
 
     def look(self, events: Iterable[sse.Event]) -> None:

@@ -1,0 +1,43 @@
+"""What the record wants to know of an answer that was read, not tapped.
+
+Where the upstream does not say what an answer cost, its tokens are estimated from the texts.
+"""
+
+from __future__ import annotations
+
+from flumegate.dialects.tap import Tap
+from flumegate.ir import estimate
+from flumegate.ir.answer import Answer
+from flumegate.ir.request import Request
+from flumegate.ir.usage import Usage
+
+
+class Seen(Tap):
+    """Model, usage and finish reason of one answer."""
+
+    def __init__(self, request: Request | None = None) -> None:
+        """Without a request nothing is estimated."""
+        self._request = request
+        self._said_bytes = 0
+
+    def hear(self, text: str) -> None:
+        """Count a piece of the answer's text."""
+        self._said_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+    def note(self, answer: Answer) -> None:
+        """Take what an answer in one piece tells."""
+        self.model = answer.model
+        self.usage = answer.usage
+        if answer.choices:
+            finish = answer.choices[0].finish
+            self.finish_reason = finish.raw or finish.reason
+        self.complete = True
+        if answer.usage is None:
+            self._said_bytes = estimate.said_bytes(answer)
+        self.close()
+
+    def close(self) -> None:
+        """There is no more: what was not said of the usage is estimated, if an answer had begun."""
+        if self.usage is None and self._request is not None and (self._said_bytes or self.complete):
+            self.estimated = True
+            self.usage = Usage(estimate.input_tokens(self._request), estimate.output_tokens(self._said_bytes))
