@@ -135,6 +135,8 @@ def test_a_provider_that_cannot_work_is_refused(problems: Refuse, provider: str,
         ('p: {type: openai_compatible, base_url: "http://llm.example/v1"}', "travel in the clear; use https://"),
         ("p: {type: ollama, tls_verify: false}", "providers.p.tls_verify: certificates are not checked"),
         ("p: {type: groq}", "providers.p: has no api_key, so Groq will refuse its requests; set api_key: env:GROQ"),
+        ("p: {type: bedrock, region: eu-west-3}", "refuse its requests; set api_key: env:AWS_BEARER_TOKEN_BEDROCK"),
+        ("p: {type: vertex, project: p-1, location: europe-west4}", "set api_key: file:/path of an access token"),
     ],
 )
 def test_what_is_dangerous_or_useless_is_warned_about(load_text: Load, provider: str, message: str) -> None:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flumegate.dialects.registry import ENDPOINTS
-from flumegate.engine.request import edit_body, read_envelope, undo_coding, write_head
+from flumegate.engine.request import edit_body, read_envelope, signature_lines, undo_coding, write_head
 from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan, Planner
-from flumegate.snapshot import Target
+from flumegate.snapshot import Signing, Target
 from rig import cuts
 from rig.exchanges import exchange, provider, snapshot
 
@@ -269,3 +269,23 @@ def test_azure_is_asked_with_one_api_version() -> None:
     asked = exchange(query=b"?api-version=1999-01-01&a=1")
     (first, *_) = lines_of(asked, base_path="/openai", azure_api_version="2024-10-21")
     assert first == b"POST /openai/deployments/m/chat/completions?api-version=2024-10-21&a=1 HTTP/1.1"
+
+
+def test_a_signature_covers_what_is_sent() -> None:
+    """Query, media type and body of the client's own bytes: each of them changes it, and nothing else does."""
+    signing = Signing("AKID", "s", "eu-west-3", "bedrock", "t-1")
+
+    def signature(body: bytes = b"{}", query: bytes = b"?a=1", media: bytes = b"application/json") -> bytes:
+        headers = [(b"Content-Type", media), (b"x-other", body)] if media else [(b"x-other", body)]
+        asked = exchange(headers=headers, body=body, query=query)
+        asked.model_requested = "m"
+        plan = planned(asked, signing=signing)
+        assert plan.signer is not None
+        return signature_lines(asked, plan, plan.signer, 1_440_938_160)
+
+    lines = signature()
+    assert lines.startswith(b"\r\nx-amz-date: 20150830T123600Z\r\nx-amz-security-token: t-1\r\nauthorization: AWS4-")
+    assert b"SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, " in lines
+    assert signature() == lines
+    others = {signature(b"{1}"), signature(query=b"?a=2"), signature(media=b"text/plain"), signature(media=b"")}
+    assert len(others | {lines}) == 5
