@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flumegate.ir.parts import Extras, Media, Text, Thinking, ToolCall, ToolResult
+from flumegate.ir.parts import Extras, Media, Part, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Effort, Reasoning, Request, Turn
 from flumegate.ir.turns import (
     asks_reasoning,
@@ -19,6 +19,7 @@ from flumegate.ir.turns import (
     tool_names,
     unanswered,
     with_calls_together,
+    with_state_on_calls,
 )
 from rig import cuts
 
@@ -28,6 +29,29 @@ USER = Turn("user", (Text("Which berth?"),), plain=True)
 CALLS = Turn("assistant", (ToolCall("c1", "weigh"), ToolCall("c2", "dock")))
 RESULT_1 = Turn("tool", (ToolResult("c1", (Text("4 t"),)),))
 RESULT_2 = Turn("tool", (ToolResult("c2", (Text("free"),)),))
+
+
+def test_the_state_before_a_call_goes_back_onto_it() -> None:
+    """Only state of that origin without a text of its own, and only onto a call that has none."""
+    state = Thinking((), "blob", "gemini")
+    call = ToolCall("c1", "weigh")
+    signed = ToolCall("c1", "weigh", signature="blob", origin="gemini")
+
+    def put(*parts: Part) -> tuple[Part, ...]:
+        return with_state_on_calls([Turn("assistant", parts)], "gemini")[0].parts
+
+    assert put(Text("a"), state, call, ToolCall("c2", "dock")) == (Text("a"), signed, ToolCall("c2", "dock"))
+    assert put(Thinking(("hm",), "own", "gemini"), state, call) == (Thinking(("hm",), "own", "gemini"), signed)
+    for kept in (
+        (state, Text("a"), call),
+        (Thinking(("hm",), "blob", "gemini"), call),
+        (Thinking((), "blob", "messages"), call),
+        (Thinking((), "blob", "gemini", redacted=True), call),
+        (Thinking((), "", "gemini"), call),
+        (state, ToolCall("c1", "weigh", signature="other", origin="gemini")),
+        (state,),
+    ):
+        assert put(*kept) == kept
 
 
 @pytest.mark.parametrize(

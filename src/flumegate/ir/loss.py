@@ -12,6 +12,8 @@ from flumegate.ir.parts import Extras, Opaque
 LossKind = Literal["dropped", "approximated", "invented", "refused"]
 _INDEX = re.compile(r"\[\d+\]")
 _NOT_IN_CODES = re.compile(r"[^A-Za-z0-9_.:-]")
+_EMPTY = (b"[]", b'""')
+"""What says nothing; an empty object may switch something on."""
 _MAX_CODE = 100
 """Characters. Names in paths are the client's, and codes go into headers and metrics."""
 
@@ -68,13 +70,11 @@ class Losses:
         """Report members that only another dialect knows; `own` names the dialects whose members are written."""
         if extras is None or extras.dialect in own:
             return
-        for name in extras.fields:
-            if name in extras.trivial:
-                continue
+        for name, raw in extras.fields.items():
             path = f"{at}.{name}" if at else name
             if name in extras.vital:
                 self.refused(path, f"{target} has nothing like it.")
-            else:
+            elif name not in extras.trivial and bytes(raw) not in _EMPTY:
                 self.dropped(path, f"{target} has nothing like it.")
 
     def opaque(self, part: Opaque, target: str) -> None:

@@ -98,6 +98,31 @@ def _results_first(turn: Turn) -> Turn:
     return msgspec.structs.replace(turn, parts=results + others)
 
 
+def with_state_on_calls(turns: Iterable[Turn], origin: str) -> list[Turn]:
+    """Return the turns with a call's opaque state on the call again.
+
+    Dialects whose calls have no member for it show it as thinking without a text, directly before the call.
+    """
+    return [_with_state_on_calls(turn, origin) if _calls(turn) else turn for turn in turns]
+
+
+def _with_state_on_calls(turn: Turn, origin: str) -> Turn:
+    parts: list[Part] = []
+    for part in turn.parts:
+        last = parts[-1] if parts else None
+        if (
+            isinstance(part, ToolCall)
+            and isinstance(last, Thinking)
+            and last.origin == origin
+            and last.signature
+            and not (part.signature or last.texts or last.redacted)
+        ):
+            parts[-1] = msgspec.structs.replace(part, signature=last.signature, origin=origin)
+        else:
+            parts.append(part)
+    return turn if len(parts) == len(turn.parts) else msgspec.structs.replace(turn, parts=tuple(parts))
+
+
 def tool_names(turns: Iterable[Turn]) -> dict[str, str]:
     """Return call id → tool name over the whole conversation."""
     return {part.id: part.name for turn in turns for part in turn.parts if isinstance(part, ToolCall)}

@@ -9,7 +9,7 @@ import msgspec
 from flumegate.dialects.gemini.finish import read_finish
 from flumegate.dialects.gemini.grounding import read_citations
 from flumegate.dialects.gemini.logprobs import read_logprobs
-from flumegate.dialects.gemini.members import NAME, Members, gathered
+from flumegate.dialects.gemini.members import CANDIDATE_TRIVIAL, NAME, Members, gathered
 from flumegate.dialects.gemini.partial import Arguments, PartialArg
 from flumegate.dialects.gemini.read_parts import Calls, read_part
 from flumegate.dialects.gemini.signature import read_signature
@@ -99,11 +99,12 @@ class Candidate:
                 self._read_part(part, logprobs if "text" in part else b"")
                 logprobs = b"" if "text" in part else logprobs
             content_left = content.left()
-        left = gathered(node.left(), content_left, "content")
+        left = gathered(node.left(trivial=CANDIDATE_TRIVIAL), content_left, "content")
         if left is not None:
             self._sources = left.fields.get("groundingMetadata", self._sources)
             known = self._extras.fields if self._extras is not None else {}
-            self._extras = Extras(NAME, known | left.fields, left.vital)
+            fields = known | left.fields
+            self._extras = Extras(NAME, fields, left.vital, tuple(name for name in CANDIDATE_TRIVIAL if name in fields))
 
     def _take_logprobs(self, node: Members, parts: list[Members]) -> bytes:
         if "logprobsResult" not in node or not any("text" in part for part in parts):

@@ -16,6 +16,10 @@ from flumegate.dialects.node import Node, ReadError
 from flumegate.ir.parts import Extras
 
 NAME = "gemini"
+ANSWER_TRIVIAL = ("modelStatus", "sdkHttpResponse", "automaticFunctionCallingHistory", "promptFeedback")
+"""Of an answer: what Google's clients put there, and verdicts of filters."""
+CANDIDATE_TRIVIAL = ("safetyRatings", "avgLogprobs", "tokenCount")
+"""Of a candidate: verdicts of filters, and counts that the usage holds too."""
 _Value = TypeVar("_Value")
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_strings = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -176,9 +180,10 @@ def gathered(outer: Extras | None, inner: Extras | None, name: str) -> Extras | 
         return outer
     fields = {f"{name}.{key}": raw for key, raw in inner.fields.items()}
     vital = tuple(f"{name}.{key}" for key in inner.vital)
+    trivial = tuple(f"{name}.{key}" for key in inner.trivial)
     if outer is None:
-        return Extras(NAME, fields, vital)
-    return Extras(NAME, outer.fields | fields, outer.vital + vital)
+        return Extras(NAME, fields, vital, trivial)
+    return Extras(NAME, outer.fields | fields, outer.vital + vital, outer.trivial + trivial)
 
 
 def give_back(members: dict[str, Any], extras: Extras | None) -> None:

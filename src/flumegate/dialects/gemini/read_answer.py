@@ -9,7 +9,7 @@ import msgspec
 from flumegate.dialects.gemini.finish import PROMPT, broken, minted, read_finish
 from flumegate.dialects.gemini.grounding import read_citations
 from flumegate.dialects.gemini.logprobs import read_logprobs
-from flumegate.dialects.gemini.members import Members, gathered
+from flumegate.dialects.gemini.members import ANSWER_TRIVIAL, CANDIDATE_TRIVIAL, Members, gathered
 from flumegate.dialects.gemini.read_parts import Calls, read_part
 from flumegate.dialects.gemini.usage import WireUsage, read_usage
 from flumegate.dialects.node import ReadError
@@ -45,7 +45,7 @@ def read_answer(body: bytes) -> Answer:
         _read_created(node),
         choices,
         usage,
-        node.left(),
+        node.left(trivial=ANSWER_TRIVIAL),
     )
 
 
@@ -109,7 +109,7 @@ def _read_candidate(node: Members, calls: Calls) -> Choice:
     return Choice(
         tuple(parts),
         read_finish(raw or "STOP", detail, called=called),
-        gathered(node.left(), content_extras, "content"),
+        gathered(node.left(trivial=CANDIDATE_TRIVIAL), content_extras, "content"),
     )
 
 

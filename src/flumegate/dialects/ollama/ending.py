@@ -22,6 +22,8 @@ _LENGTHS = ("length", "context_full")
 _LOADING = ("load", "unload")
 _UNTOLD = ("filter", "refusal", "pause")
 _OWN = (CHAT, GENERATE)
+_TRIVIAL = ("context", "error", "remote_host", "remote_model")
+"""Where it was made, and a memory of tokens that the server gave up."""
 DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 
 
@@ -52,8 +54,8 @@ def read_extras(node: Node, message: Node | None) -> Extras | None:
     if extras is None:
         return None
     fields = {name: raw for name, raw in extras.fields.items() if name not in DURATIONS or bytes(raw) != b"0"}
-    measured = tuple(name for name in DURATIONS if name in fields)
-    return Extras(extras.dialect, fields, trivial=measured) if fields else None
+    trivial = tuple(name for name in (*DURATIONS, *_TRIVIAL) if name in fields)
+    return Extras(extras.dialect, fields, trivial=trivial) if fields else None
 
 
 def write_time(seconds: int) -> str:
@@ -83,6 +85,4 @@ def write_ending(finish: Finish, usage: Usage | None, extras: Extras | None, los
             members["prompt_eval_count"] = usage.input_tokens
         if usage.output_tokens is not None:
             members["eval_count"] = usage.output_tokens
-        if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
-            losses.dropped("usage", "Ollama does not tell how many tokens were cached or spent on reasoning.")
     return members

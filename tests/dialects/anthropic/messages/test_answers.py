@@ -264,8 +264,6 @@ def test_usage_for_a_client(usage: Usage | None, told: dict[str, Any], codes: li
                                                         "input": {"a": 1}}, []),
         (ToolCall("c", "f", "free", kind="custom"), {"type": "tool_use", "id": "c", "name": "f",
                                                      "input": {"input": "free"}}, []),
-        (ToolCall("c", "f", signature="s", origin="gemini"), {"type": "tool_use", "id": "c", "name": "f", "input": {}},
-         ["dropped:reasoning"]),
         (ToolCall("c", "f", '{"a":'), None, ["refused:content"]),
         (ToolCall("c", "f", "[]"), None, ["refused:content"]),
     ],
@@ -279,6 +277,20 @@ def test_parts(part: Part, block: Any, codes: list[str]) -> None:
         block.pop("id")
     assert written == ([] if block is None else [block])
     assert lost == codes
+
+
+def test_the_state_of_a_call_stands_before_it() -> None:
+    """Gemini wants it back, and clients give back thinking blocks unchanged; a call that is left out needs none."""
+    signed = ToolCall("c", "f", signature="s", origin="gemini")
+    assert content(Text("x"), signed) == (
+        [
+            {"type": "text", "text": "x"},
+            {"type": "thinking", "thinking": "", "signature": "fg1.gemini.s.s"},
+            {"type": "tool_use", "id": "c", "name": "f", "input": {}},
+        ],
+        [],
+    )
+    assert content(msgspec.structs.replace(signed, arguments="["))[0] == []
 
 
 @pytest.mark.parametrize("reason", ["length", "context_full"])

@@ -185,8 +185,14 @@ def test_hidden_thinking_is_whole() -> None:
         (Text("", extras=Extras("chat", {"odd": msgspec.Raw(b"1")})), [], ["dropped:content.odd"]),
         (
             ToolCall("a:b", "f", namespace="ns", signature="s", origin="gemini"),
-            [begun(0, type="tool_use", id="a_b_", name="ns__f", input={}), closed(0)],
-            ["dropped:reasoning"],
+            [
+                begun(0, type="thinking", thinking="", signature=""),
+                delta(0, type="signature_delta", signature="fg1.gemini.s.s"),
+                closed(0),
+                begun(1, type="tool_use", id="a_b_", name="ns__f", input={}),
+                closed(1),
+            ],
+            [],
         ),
         (ToolCall("", "f"), [begun(0, type="tool_use", id="toolu_seed00", name="f", input={}), closed(0)], []),
     ],
@@ -344,3 +350,10 @@ def unsealed(answer: Answer) -> Any:
         else:
             parts.append(part)
     return parts, answer.choices[0].finish.reason, answer.usage
+
+
+def test_state_that_a_call_gets_at_its_end_is_lost() -> None:
+    """The block that would carry it has to stand before the call, which is written already."""
+    found, lost = body(e.Opened(0, ToolCall("c", "f")), e.Closed(0, "s", "gemini"))
+    assert found == [begun(0, type="tool_use", id="c", name="f", input={}), closed(0)]
+    assert lost == ["dropped:reasoning"]

@@ -14,7 +14,7 @@ from flumegate.ir.parts import Extras, Opaque, Thinking, ToolCall
 from flumegate.ir.seal import seal
 from flumegate.ir.turns import safe_id
 
-NO_STATE = f"{TARGET} has no place for the state that belongs to a tool call."
+NO_STATE = f"{TARGET} has no place for the state that a tool call gets at its end."
 _OWN_ID = "msg_"
 
 
@@ -72,6 +72,11 @@ def open_thinking(thinking: Thinking) -> dict[str, Any]:
         data = seal(thinking.signature, thinking.origin, own=DIALECT, redacted=True)
         return {"type": "redacted_thinking", "data": data}
     return {"type": "thinking", "thinking": "", "signature": ""}
+
+
+def state_of(call: ToolCall) -> dict[str, Any]:
+    """Return the thinking block that carries a call's state: it stands directly before the call and has no text."""
+    return {"type": "thinking", "thinking": "", "signature": seal(call.signature, call.origin, own=DIALECT)}
 
 
 def opaque(losses: Losses, part: Opaque, at: str) -> msgspec.Raw | None:

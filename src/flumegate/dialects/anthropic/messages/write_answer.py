@@ -7,7 +7,6 @@ from typing import Any, assert_never
 import msgspec
 
 from flumegate.dialects.anthropic.messages.answer_blocks import (
-    NO_STATE,
     call_id,
     ending,
     message,
@@ -15,6 +14,7 @@ from flumegate.dialects.anthropic.messages.answer_blocks import (
     open_call,
     open_thinking,
     report,
+    state_of,
 )
 from flumegate.dialects.anthropic.messages.citations import write_citation
 from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET, put_back
@@ -36,11 +36,14 @@ def write_answer(answer: Answer, asked: Asked) -> tuple[bytes, tuple[Loss, ...]]
     losses = Losses()
     report(losses, answer.extras)
     choice = answer.choices[0] if answer.choices else Choice()
-    if any(isinstance(part, ToolCall) and part.signature for part in choice.parts):
-        losses.dropped("reasoning", NO_STATE)
     for number in range(1, len(answer.choices)):
         losses.dropped(f"choices[{number}]", f"{TARGET} gives one answer at a time.")
-    blocks = (_write_part(losses, choice, number, asked.seed) for number in range(len(choice.parts)))
+    blocks: list[Block | None] = []
+    for number, part in enumerate(choice.parts):
+        block = _write_part(losses, choice, number, asked.seed)
+        if block is not None and isinstance(part, ToolCall) and part.signature:
+            blocks.append(state_of(part))
+        blocks.append(block)
     members = message(answer.id, answer.model, asked)
     members["content"] = [block for block in blocks if block is not None]
     put_back(members, answer.extras)

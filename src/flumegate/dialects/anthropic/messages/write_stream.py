@@ -67,6 +67,16 @@ class _Block:
         self.closed = False
 
 
+def _state_of(call: ToolCall) -> _Block:
+    """Return the complete block that carries a call's state."""
+    start = whole.state_of(call)
+    block = _Block(call, start, _THINKING)
+    block.held.append(b'{"type":"signature_delta","signature":%b}' % _encode(start["signature"]))
+    block.start = start | {"signature": ""}
+    block.closed = True
+    return block
+
+
 class MessagesStreamWriter:
     """Writes one stream for a client; see `codecs.StreamWriter`."""
 
@@ -125,9 +135,12 @@ class MessagesStreamWriter:
         block = self._block_of(event.part, event.index)
         if block is None:
             return b""
+        waits = bool(self._queue)
+        if isinstance(event.part, ToolCall) and event.part.signature:
+            self._queue.append(_state_of(event.part))
         self._blocks[event.index] = block
         self._queue.append(block)
-        return self._flush() if len(self._queue) == 1 else b""
+        return b"" if waits else self._flush()
 
     def _block_of(self, part: Part, index: int) -> _Block | None:
         """Return the block that says a part; None = there is none, which is reported."""
@@ -148,7 +161,6 @@ class MessagesStreamWriter:
                     _ARGUMENTS,
                     False,
                 )
-                self._lose_state(part.signature)
             case _:
                 start, form, lazy = {"type": "text", "text": ""}, _TEXT, True
                 if isinstance(part, Refusal):
@@ -198,7 +210,8 @@ class MessagesStreamWriter:
         if isinstance(part, Thinking):
             out = self._sign(block, part, event)
         elif isinstance(part, ToolCall):
-            self._lose_state(event.signature)
+            if event.signature and not part.signature:
+                self._lose("reasoning", whole.NO_STATE)
             arguments = "".join(block.pieces)
             if part.kind == "custom":
                 out = self._put(block, _ARGUMENTS % _encode(pack_custom(arguments)))
@@ -263,7 +276,3 @@ class MessagesStreamWriter:
         if path not in self._lost:
             self._lost.add(path)
             self.losses.dropped(path, reason)
-
-    def _lose_state(self, signature: str) -> None:
-        if signature:
-            self._lose("reasoning", whole.NO_STATE)

@@ -42,12 +42,13 @@ def add(extras: Extras | None, name: str, rest: Extras | None) -> Extras | None:
     return extras if rest is None else add_raw(extras, name, _encode(rest.fields), vital=bool(rest.vital))
 
 
-def add_raw(extras: Extras | None, name: str, raw: bytes, *, vital: bool = False) -> Extras:
+def add_raw(extras: Extras | None, name: str, raw: bytes, *, vital: bool = False, trivial: bool = False) -> Extras:
     """Return extras with one more member."""
     fields = {} if extras is None else dict(extras.fields)
     names = () if extras is None else extras.vital
+    known = () if extras is None else extras.trivial
     fields[name] = msgspec.Raw(raw)
-    return Extras(CHAT, fields, (*names, name) if vital else names)
+    return Extras(CHAT, fields, (*names, name) if vital else names, (*known, name) if trivial else known)
 
 
 def without(extras: Extras | None, name: str) -> Extras | None:
@@ -63,7 +64,9 @@ def mark(extras: Extras | None, name: str, dialect: str = CHAT) -> Extras:
 
     The name stands among the vital ones without being a member: nobody reports it as lost.
     """
-    return Extras(dialect, {}, (name,)) if extras is None else Extras(dialect, extras.fields, (*extras.vital, name))
+    if extras is None:
+        return Extras(dialect, {}, (name,))
+    return Extras(dialect, extras.fields, (*extras.vital, name), extras.trivial)
 
 
 def is_marked(extras: Extras | None, name: str, dialect: str = CHAT) -> bool:
@@ -76,9 +79,14 @@ def united(choice: Extras | None, message: Extras | None) -> Extras | None:
     if message is None:
         return choice
     fields = {} if choice is None else dict(choice.fields)
-    vital = () if choice is None else choice.vital
+    vital, trivial = ((), ()) if choice is None else (choice.vital, choice.trivial)
     fields |= {MESSAGE + name: raw for name, raw in message.fields.items()}
-    return Extras(CHAT, fields, vital + tuple(MESSAGE + name for name in message.vital))
+    return Extras(
+        CHAT,
+        fields,
+        vital + tuple(MESSAGE + name for name in message.vital),
+        trivial + tuple(MESSAGE + name for name in message.trivial),
+    )
 
 
 def divided(extras: Extras | None) -> tuple[Extras | None, Extras | None]:

@@ -41,3 +41,19 @@ SETTINGS = MappingProxyType(
     }
 )
 """Neutral name of a setting → path in a request of this dialect."""
+
+ANSWER_TRIVIAL = (
+    "system_fingerprint",
+    "service_tier",
+    "obfuscation",
+    "provider",
+    "timings",
+    "prompt_filter_results",
+    "prompt_token_ids",
+    "kv_transfer_params",
+    "usage_breakdown",
+    "x_groq",
+)
+"""Of an answer: how and where the provider made it."""
+CHOICE_TRIVIAL = ("stop_reason", "content_filter_results", "matched_stop", "native_finish_reason", "token_ids")
+"""Of a choice: the same end in other words, and verdicts of a filter that let it pass."""

@@ -8,7 +8,7 @@ from flumegate.dialects.node import Node, ReadError
 from flumegate.dialects.openai.chat import leftovers
 from flumegate.dialects.openai.chat.citations import read_annotations
 from flumegate.dialects.openai.chat.finish import BROKEN, read_finish
-from flumegate.dialects.openai.chat.names import CHAT
+from flumegate.dialects.openai.chat.names import ANSWER_TRIVIAL, CHAT, CHOICE_TRIVIAL
 from flumegate.dialects.openai.chat.read_messages import read_call
 from flumegate.dialects.openai.chat.read_parts import read_content, read_part
 from flumegate.dialects.openai.chat.thinking import details_text, read_thinking
@@ -40,10 +40,10 @@ def read_answer(body: bytes) -> Answer:
     node.raw("object")
     raw = node.raw("usage")
     usage = decode_usage(raw) if raw else None
-    extras = node.left()
+    extras = node.left(trivial=ANSWER_TRIVIAL)
     rest = _usage_rest(raw) if usage is not None else raw
     if rest:
-        extras = leftovers.add_raw(extras, "usage", rest)
+        extras = leftovers.add_raw(extras, "usage", rest, trivial=True)
     return Answer(name, model, when, choices, usage, extras)
 
 
@@ -91,7 +91,9 @@ def _choice(node: Node) -> Choice:
     rest = message.left()
     if details:  # its state belongs to the server in between, which wants the list back unchanged
         rest = leftovers.add_raw(rest, "reasoning_details", details)
-    return Choice(parts, read_finish(raw, met, called=called), leftovers.united(node.left(), rest))
+    return Choice(
+        parts, read_finish(raw, met, called=called), leftovers.united(node.left(trivial=CHOICE_TRIVIAL), rest)
+    )
 
 
 def _logprobs(node: Node) -> bytes:

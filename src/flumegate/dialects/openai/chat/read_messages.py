@@ -148,5 +148,5 @@ def split_thought_signature(content: Any) -> tuple[str, Any]:  # noqa: ANN401 - 
 
 
 def _with(node: Node, extra_content: bytes) -> Extras | None:
-    extras = node.left()
+    extras = node.left(trivial=("index", "type"))
     return leftovers.add_raw(extras, "extra_content", extra_content) if extra_content else extras

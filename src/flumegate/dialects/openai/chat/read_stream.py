@@ -11,7 +11,7 @@ import msgspec
 from flumegate.dialects.node import Node, ReadError
 from flumegate.dialects.openai.chat import chunk as c
 from flumegate.dialects.openai.chat.finish import BROKEN, read_finish
-from flumegate.dialects.openai.chat.names import CHAT
+from flumegate.dialects.openai.chat.names import ANSWER_TRIVIAL, CHAT, CHOICE_TRIVIAL
 from flumegate.dialects.openai.chat.stream_choice import Numbers, StreamChoice
 from flumegate.dialects.openai.errors import read_error
 from flumegate.dialects.openai.usage import decode_usage
@@ -116,7 +116,8 @@ class ChatStreamReader:
         self._started = True
         created = chunk.created
         seconds = int(created) if isinstance(created, int | float) and 0 <= created < 1 << 53 else 0
-        extras = Extras(CHAT, self._extras) if self._extras else None
+        trivial = tuple(name for name in ANSWER_TRIVIAL if name in self._extras)
+        extras = Extras(CHAT, self._extras, trivial=trivial) if self._extras else None
         found.append(e.Started(c.text_of(chunk.id), c.text_of(chunk.model), seconds, extras))
 
     def _choice(self, wire: c.ChunkChoice, place: int, data: bytes, found: list[e.Event]) -> None:
@@ -182,4 +183,4 @@ def _rest(choice: StreamChoice) -> Extras | None:
         node.raw(name)
     if choice.stop_sequence:
         node.raw("stop_reason")
-    return node.left()
+    return node.left(trivial=CHOICE_TRIVIAL)

@@ -21,6 +21,42 @@ RAW_TEXT = "content"
 """Among the extras of thinking: its texts are raw reasoning text, not a summary."""
 EMPTY_LIST = msgspec.Raw(b"[]")
 
+TRIVIAL = ("id", "status", "phase", "created_by", "usage", "incomplete_details", ITEM)
+"""Of items and ends: how this API itself finds its way, and what it counts more finely."""
+ECHOES = (
+    "background",
+    "billing",
+    "completed_at",
+    "conversation",
+    "error",
+    "frequency_penalty",
+    "incomplete_details",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "previous_response_id",
+    "prompt",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "reasoning",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "usage",
+    "user",
+)
+"""Of a response object: the client's own settings said again, and what only this API keeps about an answer."""
+
 INSIDE = ".content["
 """In the path of an opaque part: it stood in a message, not beside it."""
 
@@ -50,9 +86,10 @@ def with_more(extras: Extras | None, more: dict[str, msgspec.Raw], vital: tuple[
     """Return extras with further members."""
     if not more:
         return extras
+    trivial = tuple(name for name in more if name in TRIVIAL)
     if extras is None:
-        return Extras(NAME, more, vital)
-    return Extras(NAME, extras.fields | more, extras.vital + vital)
+        return Extras(NAME, more, vital, trivial)
+    return Extras(NAME, extras.fields | more, extras.vital + vital, extras.trivial + trivial)
 
 
 def raw_object(fields: dict[str, msgspec.Raw]) -> msgspec.Raw:

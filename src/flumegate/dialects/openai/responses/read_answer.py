@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from flumegate.dialects.node import Node, ReadError
-from flumegate.dialects.openai.responses.names import ITEM, NAME, raw_object, with_more
+from flumegate.dialects.openai.responses.names import ECHOES, ITEM, NAME, raw_object, with_more
 from flumegate.dialects.openai.responses.read_parts import read_call, read_part, read_thinking
 from flumegate.dialects.openai.usage import WireUsage, read_usage
 from flumegate.ir.answer import Answer, Choice, Finish, FinishReason, finish_of
@@ -54,14 +54,8 @@ def read_answer(body: bytes) -> Answer:
     )
     if details and finish.reason == "pause":
         more["incomplete_details"] = msgspec.Raw(details)
-    return Answer(
-        node.text("id"),
-        node.text("model"),
-        read_time(node),
-        (Choice(tuple(parts), finish),),
-        usage,
-        with_more(left_of(node), more),
-    )
+    name, model, created = node.text("id"), node.text("model"), read_time(node)
+    return Answer(name, model, created, (Choice(tuple(parts), finish),), usage, with_more(left_of(node), more))
 
 
 def read_time(node: Node) -> int:
@@ -72,7 +66,7 @@ def read_time(node: Node) -> int:
 def left_of(node: Node) -> Extras:
     """Return what else an answer says; there even if it is nothing, for it tells whose answer it is."""
     node.raw("object")
-    return node.left() or Extras(NAME, {})
+    return node.left(trivial=ECHOES) or Extras(NAME, {})
 
 
 def read_counts(raw: bytes) -> tuple[Usage | None, dict[str, msgspec.Raw]]:

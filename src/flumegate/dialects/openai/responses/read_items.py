@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from flumegate.dialects.node import Node, ReadError
-from flumegate.dialects.openai.responses.names import NAME, TRACES
+from flumegate.dialects.openai.responses.names import NAME, TRACES, TRIVIAL
 from flumegate.dialects.openai.responses.read_parts import read_call, read_part, read_thinking
 from flumegate.ir.parts import Opaque, Part, Text, ToolResult
 from flumegate.ir.request import Role, Turn
@@ -73,7 +73,7 @@ def _read_message(node: Node) -> Turn | None:
         return None
     plain = node.is_string("content")
     parts = _read_content(node, "content")
-    return Turn(role, parts, plain, at=node.path, extras=node.left())
+    return Turn(role, parts, plain, at=node.path, extras=node.left(trivial=TRIVIAL))
 
 
 def _read_content(node: Node, name: str) -> tuple[Part, ...]:
@@ -89,4 +89,4 @@ def _read_result(node: Node, kind: Literal["function", "custom"]) -> ToolResult:
     call_id = node.required("call_id")
     plain = node.is_string("output")
     parts = _read_content(node, "output")
-    return ToolResult(call_id, parts, plain, kind=kind, at=node.path, extras=node.left())
+    return ToolResult(call_id, parts, plain, kind=kind, at=node.path, extras=node.left(trivial=TRIVIAL))

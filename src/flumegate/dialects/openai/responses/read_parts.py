@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from flumegate.dialects.node import Node, ReadError
-from flumegate.dialects.openai.responses.names import EMPTY_LIST, NAME, RAW_TEXT, with_more
+from flumegate.dialects.openai.responses.names import EMPTY_LIST, NAME, RAW_TEXT, TRIVIAL, with_more
 from flumegate.ir.parts import CacheMark, Citation, Media, Opaque, Part, Refusal, Text, Thinking, ToolCall
 from flumegate.ir.seal import unseal
 
@@ -163,7 +163,7 @@ def read_thinking(node: Node, at: str, *, sealed: bool) -> Thinking:
         else:
             more[RAW_TEXT] = msgspec.Raw(content)
     encrypted = node.text("encrypted_content")
-    extras = with_more(node.left(), more)
+    extras = with_more(node.left(trivial=TRIVIAL), more)
     if not sealed:
         return Thinking(texts, encrypted, NAME if encrypted else "", at=at, extras=extras)
     state = unseal(encrypted, own=NAME)
@@ -197,4 +197,5 @@ def read_call(node: Node, kind: str, at: str) -> ToolCall:
     custom = kind == "custom_tool_call"
     arguments = node.text("input" if custom else "arguments")
     namespace = node.text("namespace")
-    return ToolCall(call_id, name, arguments, "custom" if custom else "function", namespace, at=at, extras=node.left())
+    extras = node.left(trivial=TRIVIAL)
+    return ToolCall(call_id, name, arguments, "custom" if custom else "function", namespace, at=at, extras=extras)
