@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flumegate.dialects.bedrock.names import NAME, TARGET
+from flumegate.ir.effort import budget_of, effort_of
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import EFFORTS, Effort, Reasoning, Request
 from flumegate.ir.turns import asks_reasoning
@@ -16,9 +17,6 @@ from flumegate.ir.written import Abilities
 
 Members = dict[str, Any]
 MIN_BUDGET = 1_024
-_BUDGETS: dict[Effort, int] = {"low": 1_024, "medium": 4_096, "high": 16_384, "xhigh": 32_768, "max": 65_536}
-_LEVELS: tuple[tuple[int, Effort], ...] = ((2_000, "low"), (8_000, "medium"), (24_000, "high"))
-"""Up to how many tokens a budget is about which effort (dialects: §15.4)."""
 
 
 def write_thinking(request: Request, abilities: Abilities, limit: int | None, losses: Losses) -> Members:
@@ -93,7 +91,7 @@ def _adaptive(reasoning: Reasoning, abilities: Abilities, losses: Losses) -> Mem
 def _budgeted(reasoning: Reasoning, limit: int | None, losses: Losses) -> Members:
     budget = reasoning.budget_tokens
     if budget is None:
-        budget = _BUDGETS.get(reasoning.effort or "medium", MIN_BUDGET)
+        budget = budget_of(reasoning.effort)
         if reasoning.effort == "minimal":
             losses.approximated("reasoning.effort", "The model's smallest budget is sent.")
     fitting = max(MIN_BUDGET, budget)
@@ -111,8 +109,7 @@ def _nearest(reasoning: Reasoning, efforts: tuple[str, ...], losses: Losses) -> 
     """Return the effort to name; None = the client left it to the model."""
     wish = reasoning.effort
     if wish is None and reasoning.budget_tokens is not None:
-        budget = reasoning.budget_tokens
-        wish = next((level for most, level in _LEVELS if budget <= most), "xhigh")
+        wish = effort_of(reasoning.budget_tokens)
         losses.approximated("reasoning.budget_tokens", "The model takes an effort instead of a budget.")
     known = [level for level in EFFORTS[1:] if level in efforts]
     if wish is None or not known:

@@ -9,6 +9,7 @@ import msgspec
 from flumegate.dialects.gemini.members import NAME, give_back
 from flumegate.dialects.gemini.schema import Cleaner
 from flumegate.dialects.gemini.write_parts import TARGET
+from flumegate.ir.effort import effort_of
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import EFFORTS, Effort, Output, Reasoning, Request
 from flumegate.ir.turns import asks_reasoning
@@ -25,6 +26,7 @@ _BUDGETS: dict[Effort, int] = {
     "xhigh": 24_576,
     "max": 24_576,
 }
+"""Google's own for the words of OpenAI; no model of Gemini's takes more than the last."""
 _LEVELS = ("minimal", "low", "medium", "high")
 """What the wire has names for."""
 
@@ -126,7 +128,7 @@ def _write_amount(reasoning: Reasoning, abilities: Abilities, losses: Losses) ->
         return {"thinkingBudget": budget}
     if budget is not None and effort is None:
         losses.approximated("reasoning.budget_tokens", "The model takes a level instead of a budget.")
-        return _write_level(_level_of(budget), abilities, losses)
+        return _write_level(effort_of(budget), abilities, losses)
     if effort is None:
         return {"thinkingBudget": -1} if reasoning.enabled and takes_budget else {}
     if takes_levels or abilities.thinking_budget is not True:
@@ -134,13 +136,6 @@ def _write_amount(reasoning: Reasoning, abilities: Abilities, losses: Losses) ->
     if effort in ("xhigh", "max"):
         losses.approximated("reasoning.effort", "The model's largest budget is sent.")
     return {"thinkingBudget": _BUDGETS[effort]}
-
-
-def _level_of(budget: int) -> Effort:
-    """Return the level that a budget comes nearest to (dialects: §15.4)."""
-    if budget <= 2_048:
-        return "low"
-    return "medium" if budget <= 8_192 else "high"
 
 
 def _write_level(effort: Effort, abilities: Abilities, losses: Losses) -> Members:

@@ -6,12 +6,12 @@ asked in the client's own words.
 
 from __future__ import annotations
 
+from flumegate.ir.effort import effort_of
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import EFFORTS, Reasoning
 from flumegate.ir.written import Abilities
 
 _LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "max"}
-_BUDGETS = ((2_048, "low"), (8_192, "medium"), (24_576, "high"))
 _PATH = "reasoning"
 
 
@@ -49,17 +49,13 @@ def _level(reasoning: Reasoning, efforts: tuple[str, ...] | None, losses: Losses
         losses.approximated(_PATH, "Ollama has levels of thinking, not a budget in tokens.")
         if efforts is None:
             return True
-        level = _level_of(reasoning.budget_tokens or 0)
+        level = _LEVELS[effort_of(reasoning.budget_tokens or 1)]
     else:
         level = _LEVELS[wanted]
     taken = _nearest(level, efforts)
     if wanted is not None and taken != wanted:
         losses.approximated(_PATH, f"The nearest level that is taken is {taken!r}.")
     return taken
-
-
-def _level_of(budget: int) -> str:
-    return next((level for limit, level in _BUDGETS if budget < limit), "max")
 
 
 def _nearest(level: str, efforts: tuple[str, ...] | None) -> str:

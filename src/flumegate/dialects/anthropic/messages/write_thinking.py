@@ -6,14 +6,12 @@ from typing import Any
 
 from flumegate.dialects.anthropic.messages.draft import Draft
 from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET
+from flumegate.ir.effort import budget_of, effort_of
 from flumegate.ir.parts import Thinking, ToolCall, ToolResult
 from flumegate.ir.request import EFFORTS, Effort, Reasoning, Turn
 from flumegate.ir.turns import asks_reasoning
 
 _MIN_BUDGET = 1_024
-_BUDGETS: dict[Effort, int] = {"low": 1_024, "medium": 4_096, "high": 16_384, "xhigh": 32_768, "max": 65_536}
-_LEVELS: tuple[tuple[int, Effort], ...] = ((2_000, "low"), (8_000, "medium"), (24_000, "high"))
-"""Up to how many tokens a budget is about which effort."""
 
 
 def write_thinking(draft: Draft, members: dict[str, Any], turns: list[Turn]) -> None:
@@ -39,7 +37,7 @@ def _effort(draft: Draft, reasoning: Reasoning) -> Effort | None:
     efforts = draft.abilities.efforts
     wish = reasoning.effort
     if wish is None and reasoning.budget_tokens is not None and draft.abilities.thinking_budget is False:
-        wish = level_of(reasoning.budget_tokens)
+        wish = effort_of(reasoning.budget_tokens)
         draft.losses.approximated("reasoning", f"The model takes no budget; the effort {wish!r} stands for it.")
     if wish is None or wish == "none" or not _names_effort(draft):
         return None
@@ -65,11 +63,6 @@ def _by_budget(draft: Draft) -> bool:
     return abilities.thinking_budget is True and not adaptive
 
 
-def level_of(budget: int) -> Effort:
-    """Return the effort that a budget is about."""
-    return next((level for most, level in _LEVELS if budget <= most), "xhigh")
-
-
 def _thinking(  # noqa: PLR0911 - one row of the table a return
     draft: Draft, members: dict[str, Any], reasoning: Reasoning, effort: Effort | None
 ) -> dict[str, Any] | None:
@@ -85,7 +78,7 @@ def _thinking(  # noqa: PLR0911 - one row of the table a return
     if reasoning.budget_tokens is not None and abilities.thinking_budget is not False:
         return _enabled(draft, members, reasoning, reasoning.budget_tokens)
     if _by_budget(draft):
-        return _enabled(draft, members, reasoning, _BUDGETS.get(reasoning.effort or effort or "medium", _MIN_BUDGET))
+        return _enabled(draft, members, reasoning, budget_of(reasoning.effort or effort))
     if abilities.adaptive_thinking is False:
         draft.losses.dropped("reasoning", "The model cannot be asked to think.")
         return None

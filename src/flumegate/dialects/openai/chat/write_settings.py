@@ -14,6 +14,7 @@ from flumegate.dialects.openai.chat.names import (
     SAMPLING_SERVERS,
     TARGET,
 )
+from flumegate.ir.effort import effort_of
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import EFFORTS, Effort, Output, Reasoning, Request
 from flumegate.ir.written import Abilities
@@ -21,8 +22,6 @@ from flumegate.ir.written import Abilities
 Json = dict[str, Any]
 _LEADING = ("system", "developer")
 _MAX_STOPS = 4
-_BUDGETS: tuple[tuple[int, Effort], ...] = ((2_048, "low"), (8_192, "medium"), (24_576, "high"))
-"""Budget in tokens up to which a level of effort is meant (dialects: §15.4)."""
 _EVERYWHERE = ("seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
 _OPENAI_ONLY = (
     ("verbosity", "verbosity"),
@@ -199,7 +198,7 @@ def _effort(reasoning: Reasoning, losses: Losses) -> Effort | None:
     if budget is None:
         return None
     losses.approximated("reasoning.budget_tokens", f"{TARGET} knows levels of effort, not budgets.")
-    return next((level for most, level in _BUDGETS if budget <= most), "xhigh")
+    return effort_of(budget)
 
 
 def _nearest(effort: Effort, levels: tuple[str, ...]) -> Effort | None:

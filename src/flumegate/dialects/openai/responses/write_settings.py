@@ -9,11 +9,11 @@ import msgspec
 from flumegate.dialects.node import give_back
 from flumegate.dialects.openai.responses.names import NAME, TARGET, own
 from flumegate.dialects.openai.responses.read_request import understood_include
+from flumegate.ir.effort import effort_of
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import EFFORTS, Effort, Output, Reasoning, Request
 from flumegate.ir.written import Abilities
 
-_BUDGETS: tuple[tuple[int, Effort], ...] = ((2_000, "low"), (8_000, "medium"), (24_000, "high"))
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -81,7 +81,7 @@ def _effort(reasoning: Reasoning, losses: Losses) -> Effort | None:
     if budget is None:
         return None
     losses.approximated("reasoning.budget_tokens", f"{TARGET} knows levels of effort, no budgets.")
-    return next((effort for limit, effort in _BUDGETS if budget <= limit), "xhigh")
+    return effort_of(budget)
 
 
 def _clamp(effort: Effort | None, abilities: Abilities, losses: Losses) -> str | None:
