@@ -67,10 +67,12 @@ class Node:
         value = bytes(raw)
         return b"" if value == _NULL else value
 
+    def member_names(self) -> tuple[str, ...]:
+        """Return the names of the members that nobody has taken yet."""
+        return tuple(self._members)
+
     def _typed(self, name: str, decode: Any, expected: str) -> Any:  # noqa: ANN401 - as typed as its decoder
-        raw = self._members.pop(name, None)
-        if raw is None:
-            return None
+        raw = self._members.pop(name)
         try:
             return decode(raw)  # undecoded members stay where they are: images are not copied to be looked at
         except _FAILURES:
@@ -78,12 +80,14 @@ class Node:
 
     def string(self, name: str) -> str | None:
         """Take a string; None = absent or null."""
+        if name not in self._members:
+            return None  # here and below: most members are absent, and a call less each
         value: str | None = self._typed(name, _decode_string, "a string")
         return value
 
     def text(self, name: str) -> str:
         """Take a string; empty = absent or null."""
-        return self.string(name) or ""
+        return (self.string(name) or "") if name in self._members else ""
 
     def required(self, name: str) -> str:
         """Take a string that must be there."""
@@ -94,34 +98,48 @@ class Node:
 
     def integer(self, name: str) -> int | None:
         """Take an integer; None = absent or null."""
+        if name not in self._members:
+            return None
         value: int | None = self._typed(name, _decode_integer, "an integer")
         return value
 
     def number(self, name: str) -> float | None:
         """Take a number; None = absent or null."""
+        if name not in self._members:
+            return None
         value: float | None = self._typed(name, _decode_number, "a number")
         return value
 
     def boolean(self, name: str) -> bool | None:
         """Take true or false; None = absent or null."""
+        if name not in self._members:
+            return None
         value: bool | None = self._typed(name, _decode_boolean, "true or false")
         return value
 
     def strings(self, name: str) -> tuple[str, ...]:
         """Take a list of strings; empty = absent or null."""
+        if name not in self._members:
+            return ()
         return tuple(self._typed(name, _decode_strings, "a list of strings") or ())
 
     def items(self, name: str) -> list[msgspec.Raw]:
         """Take a list, undecoded; empty = absent or null."""
+        if name not in self._members:
+            return []
         return self._typed(name, _decode_items, "a list") or []
 
     def node(self, name: str) -> Node | None:
         """Take an object; None = absent or null."""
+        if name not in self._members:
+            return None
         raw = self.raw(name)
         return Node(raw, self.dialect, self.at(name)) if raw else None
 
     def nodes(self, name: str) -> list[Node]:
         """Take a list of objects; empty = absent or null."""
+        if name not in self._members:
+            return []
         place = self.at(name)
         return [Node(raw, self.dialect, f"{place}[{number}]") for number, raw in enumerate(self.items(name))]
 

@@ -43,6 +43,19 @@ def decoded(head: AnswerHead, body: bytes, provider: str) -> bytes:
     return plain
 
 
+def whole_translated(
+    translation: Translation | EmbeddingTranslation, plan: Plan, call: Call, head: AnswerHead, extra: bytes
+) -> bytes:
+    """Return an answer that is already complete, head and body, in the client's dialect.
+
+    Raises:
+        GatewayError: the upstream refused, or sent what cannot be used.
+    """
+    pieces = call.pieces
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return translation.whole(head, decoded(head, body, plan.provider.name), extra)
+
+
 class TranslatedRelay:
     """Takes the answer of one translated exchange (see `upstream.call.AnswerSink`).
 

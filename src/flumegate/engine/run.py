@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 
 from flumegate import log
+from flumegate.dialects.openai.responses.stored import MENTION
 from flumegate.engine import local
 from flumegate.engine.attempt import attempt
 from flumegate.engine.betas import apply_policy
 from flumegate.engine.head import AnswerHead
 from flumegate.engine.relay import Relay, whole
-from flumegate.engine.relay_translated import TranslatedRelay
+from flumegate.engine.relay_translated import TranslatedRelay, whole_translated
 from flumegate.engine.request import edit_body, read_envelope, read_path, read_target, undo_coding
 from flumegate.engine.settle import Settlement
-from flumegate.engine.translate import EmbeddingTranslation, Translation, begin, count, load, name_losses
+from flumegate.engine.stored_responses import Ask, nobody, recall, serve
+from flumegate.engine.translate import EmbeddingTranslation, Translation, answer_here, begin, name_losses
 from flumegate.engine.transparent import lists_upstream, plan_transparent
 from flumegate.errors import INTERNAL, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates import GATES
-from flumegate.routing import lanes
 from flumegate.routing.plan import Plan, Planner
 from flumegate.snapshot import Snapshot
+from flumegate.upstream.call import Call
 from flumegate.upstream.pool import Upstream
 
 
@@ -39,6 +41,8 @@ class Engine:
         self.planner = Planner(snapshot)
         self.upstream = upstream
         self.settlement = settlement
+        self.ask: Ask = nobody
+        """How the store is asked."""
 
     def admit(self, exchange: Exchange) -> None:
         """Run the gates.
@@ -61,23 +65,24 @@ class Engine:
             if exchange.kind in _LOCAL and not lists_upstream(exchange):
                 self.settlement.settle(exchange, _LOCAL[exchange.kind](exchange, extra))
                 return
+            if exchange.kind == "transparent" and (stored := await serve(exchange, self.ask, extra)) is not None:
+                self.settlement.settle(exchange, stored)
+                return
             plan, withhold = self._plan(exchange)
             exchange.plan = plan
             if exchange.losses:
                 extra += b"x-flumegate-losses: %b\r\n" % name_losses(exchange)
             if self.settlement.policy.content == "full":
                 exchange.response_body = []
-            if plan.codec == lanes.ESTIMATE:
-                self.settlement.settle(exchange, count(exchange, plan, extra))
+            if plan.codec and (here := answer_here(exchange, plan, extra)):
+                self.settlement.settle(exchange, here)
                 return
-            if plan.codec and (loaded := load(exchange, plan, extra)):
-                self.settlement.settle(exchange, loaded)
-                return
-            translation = begin(exchange, plan) if plan.codec else None
+            translation = await self._begin(exchange, plan) if plan.codec else None
             call, connection = await attempt(exchange, plan, self.upstream)
             head = AnswerHead(call)
-            if call.ended and call.error is None and not head.streamed and translation is None:
-                self.settlement.settle(exchange, whole(exchange, plan, call, head, extra))
+            piped = head.streamed or (translation is not None and exchange.stream)
+            if call.ended and call.error is None and not piped:
+                self.settlement.settle(exchange, _whole(exchange, plan, call, head, translation, extra))
                 return
             try:
                 relay = self._relay(exchange, plan, head, translation, withhold=withhold, extra=extra)
@@ -93,6 +98,11 @@ class Engine:
             self.abandon(exchange)
         except Exception as error:  # noqa: BLE001 - the top of the road: a bug must not take other requests along
             self._confess(exchange, error)
+
+    async def _begin(self, exchange: Exchange, plan: Plan) -> Translation | EmbeddingTranslation:
+        if exchange.kind == "responses" and MENTION in exchange.body:
+            await recall(exchange, self.ask)
+        return begin(exchange, plan)
 
     def _relay(
         self,
@@ -155,6 +165,19 @@ class Engine:
         if exchange.tap is not None:
             exchange.tap.close()
         self.settlement.settle(exchange, b"", cut=True)
+
+
+def _whole(
+    exchange: Exchange,
+    plan: Plan,
+    call: Call,
+    head: AnswerHead,
+    translation: Translation | EmbeddingTranslation | None,
+    extra: bytes,
+) -> bytes:
+    if translation is None:
+        return whole(exchange, plan, call, head, extra)
+    return whole_translated(translation, plan, call, head, extra)
 
 
 def cors_lines(exchange: Exchange) -> bytes:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from flumegate.dialects import gemini
 from flumegate.dialects.codecs import RequestReader
 from flumegate.dialects.node import ReadError
 from flumegate.dialects.ollama.load import write_load
+from flumegate.dialects.openai.responses.read_plain import read_plain_request
 from flumegate.dialects.registry import CODECS, COUNTS, EMBEDDING_CODECS
 from flumegate.engine import local
 from flumegate.engine.head import AnswerHead
@@ -21,6 +20,7 @@ from flumegate.engine.pipe import Pipe
 from flumegate.engine.refusals import error_of, unreadable
 from flumegate.engine.request import is_asked_as_events
 from flumegate.engine.seen import Seen
+from flumegate.engine.stored_responses import with_storage
 from flumegate.errors import INVALID_REQUEST, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.ir import estimate
@@ -32,6 +32,7 @@ from flumegate.ir.grammar import Grammar, GrammarError
 from flumegate.ir.loss import Loss
 from flumegate.ir.request import Request
 from flumegate.ir.restore import Restorer, restore_answer
+from flumegate.routing import lanes
 from flumegate.routing.plan import Plan
 from flumegate.upstream import errors
 from flumegate.wire.headers import as_header_value
@@ -110,10 +111,14 @@ class Translation:
         if endpoint.streams and not is_asked_as_events(exchange.query):
             self.client = gemini.ARRAY_CODEC
         self.server = CODECS[plan.codec]
-        request = _read(self.client.read_request, exchange)
-        if endpoint.always_translated:
-            request = _without_strangers(request)
-        self.asked = Asked(request, exchange.record_id, int(exchange.started_at))
+        plain = endpoint.always_translated
+        request = _read(read_plain_request if plain else self.client.read_request, exchange)
+        if plain and request.store:
+            raise GatewayError(
+                INVALID_REQUEST, "not_translatable", "Nothing is stored here; leave 'store' out.", param="store"
+            )
+        asked, request = with_storage(exchange, request)
+        self.asked = Asked(asked, exchange.record_id, int(exchange.started_at))
         assert self.server.write_request is not None  # noqa: S101 - lanes.py names codecs that can be asked
         assert plan.abilities is not None  # noqa: S101 - a plan with a codec has them
         written = self.server.write_request(request, plan.abilities)
@@ -198,23 +203,6 @@ def _read(read_request: RequestReader | None, exchange: Exchange) -> Request:
         raise GatewayError(INVALID_REQUEST, "invalid_request_body", str(error), param=error.path or None) from None
 
 
-def _without_strangers(request: Request) -> Request:
-    """Return a request of `/response`, whose contract is that unknown members are ignored and nothing is stored.
-
-    Raises:
-        GatewayError: 400, it asks for storage.
-    """
-    if request.store:
-        raise GatewayError(
-            INVALID_REQUEST, "not_translatable", "Nothing is stored here; leave 'store' out.", param="store"
-        )
-    extras = request.extras
-    if extras is not None:
-        fields = {name: raw for name, raw in extras.fields.items() if name in extras.vital}
-        extras = msgspec.structs.replace(extras, fields=fields)
-    return msgspec.structs.replace(request, extras=extras)
-
-
 def _judge(exchange: Exchange, plan: Plan, losses: tuple[Loss, ...], names: Mapping[str, str]) -> None:
     """Refuse a request that would lose what may not be lost; note the rest."""
     named = [Loss(loss.kind, names.get(loss.path, loss.path), loss.reason) for loss in losses]
@@ -295,7 +283,7 @@ def begin(exchange: Exchange, plan: Plan) -> Translation | EmbeddingTranslation:
     return Translation(exchange, plan)
 
 
-def count(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
+def _count(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
     """Answer a question for a request's tokens with an estimate: the provider cannot count them.
 
     Raises:
@@ -311,7 +299,18 @@ def count(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
     return local.answer(exchange, 200, write(tokens), lines)
 
 
-def load(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
+def answer_here(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
+    """Answer what the provider need not, or cannot, be asked; empty for any other request.
+
+    Raises:
+        GatewayError: 400, the request is not of its dialect.
+    """
+    if plan.codec == lanes.ESTIMATE:
+        return _count(exchange, plan, extra)
+    return _load(exchange, plan, extra)
+
+
+def _load(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
     """Answer a request of Ollama's that only loads a model, which other providers' need not be; empty for any other."""
     endpoint = exchange.endpoint
     assert endpoint is not None  # noqa: S101 - only endpoints are planned

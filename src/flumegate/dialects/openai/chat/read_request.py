@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Callable
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -23,6 +24,44 @@ assert tuple(_EFFORTS) == EFFORTS  # noqa: S101 - one list, spelled twice
 _decode_texts = msgspec.json.Decoder(list[str]).decode
 
 
+class _Setting(NamedTuple):
+    """A member that is one of our fields.
+
+    `behind` names another spelling that counts before it; then this one is left over.
+    """
+
+    field: str
+    take: Callable[[Node, str], object]
+    behind: str = ""
+
+
+_SETTINGS = {
+    "parallel_tool_calls": _Setting("parallel_tool_calls", Node.boolean),
+    "verbosity": _Setting("verbosity", Node.text),
+    "max_completion_tokens": _Setting("max_output_tokens", Node.integer),
+    "max_tokens": _Setting("max_output_tokens", Node.integer, "max_completion_tokens"),
+    "temperature": _Setting("temperature", Node.number),
+    "top_p": _Setting("top_p", Node.number),
+    "top_k": _Setting("top_k", Node.integer),
+    "min_p": _Setting("min_p", Node.number),
+    "seed": _Setting("seed", Node.integer),
+    "presence_penalty": _Setting("presence_penalty", Node.number),
+    "frequency_penalty": _Setting("frequency_penalty", Node.number),
+    "repetition_penalty": _Setting("repeat_penalty", Node.number),
+    "repeat_penalty": _Setting("repeat_penalty", Node.number, "repetition_penalty"),
+    "n": _Setting("candidates", Node.integer),
+    "logprobs": _Setting("logprobs", Node.boolean),
+    "top_logprobs": _Setting("top_logprobs", Node.integer),
+    "logit_bias": _Setting("logit_bias", Node.raw),
+    "user": _Setting("user", Node.text),
+    "safety_identifier": _Setting("user", Node.text, "user"),
+    "metadata": _Setting("metadata", Node.raw),
+    "service_tier": _Setting("service_tier", Node.text),
+    "prompt_cache_key": _Setting("cache_key", Node.text),
+    "store": _Setting("store", Node.boolean),
+}
+
+
 def read_request(body: bytes, *, model: str = "", stream: bool = False) -> Request:
     """Return the request.
 
@@ -32,44 +71,27 @@ def read_request(body: bytes, *, model: str = "", stream: bool = False) -> Reque
     node = Node(body, CHAT)
     named = node.text("model")
     old_form = "functions" in node
-    turns = read_messages(node)
-    options = node.node("stream_options")
-    limit, old_limit = node.integer("max_completion_tokens"), None
-    if limit is None:
-        old_limit = node.integer("max_tokens")
-    penalty = node.number("repetition_penalty")
-    user = node.text("user")
     kept: dict[str, bytes] = {}
-    fields = {
-        "turns": turns,
-        "stream": bool(node.boolean("stream")) or stream,
-        "include_usage": bool(options.boolean("include_usage")) if options is not None else False,
-        "tools": read_tools(node),
-        "tool_choice": read_choice(node),
-        "parallel_tool_calls": node.boolean("parallel_tool_calls"),
-        "output": _output(node, kept),
-        "reasoning": _reasoning(node, kept),
-        "verbosity": node.text("verbosity"),
-        "max_output_tokens": limit if limit is not None else old_limit,
-        "temperature": node.number("temperature"),
-        "top_p": node.number("top_p"),
-        "top_k": node.integer("top_k"),
-        "min_p": node.number("min_p"),
-        "stop": _stop(node),
-        "seed": node.integer("seed"),
-        "presence_penalty": node.number("presence_penalty"),
-        "frequency_penalty": node.number("frequency_penalty"),
-        "repeat_penalty": penalty if penalty is not None else node.number("repeat_penalty"),
-        "candidates": node.integer("n"),
-        "logprobs": node.boolean("logprobs"),
-        "top_logprobs": node.integer("top_logprobs"),
-        "logit_bias": node.raw("logit_bias"),
-        "user": user or node.text("safety_identifier"),
-        "metadata": node.raw("metadata"),
-        "service_tier": node.text("service_tier"),
-        "cache_key": node.text("prompt_cache_key"),
-        "store": node.boolean("store"),
-    }
+    fields: dict[str, object] = {"turns": read_messages(node)}
+    if "stream_options" in node:
+        options = node.node("stream_options")
+        fields["include_usage"] = bool(options.boolean("include_usage")) if options is not None else False
+    else:
+        options = None
+    fields["stream"] = bool(node.boolean("stream")) or stream
+    # By the members that are there: a request has a handful of the thirty that there are.
+    for name in node.member_names():
+        setting = _SETTINGS.get(name)
+        if setting is None or setting.field in fields or setting.behind in node:
+            continue
+        value = setting.take(node, name)
+        if value not in (None, "", b""):
+            fields[setting.field] = value
+    fields["tools"] = read_tools(node)
+    fields["tool_choice"] = read_choice(node)
+    fields["output"] = _output(node, kept)
+    fields["reasoning"] = _reasoning(node, kept)
+    fields["stop"] = _stop(node)
     extras = _extras(node, options, kept, old_form=old_form)
     return Request(dialect=CHAT, model=model or named, extras=extras, **fields)  # type: ignore[arg-type]  # by name
 
