@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Extras, Media, Part, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Effort, Reasoning, Request, Turn
 from flumegate.ir.turns import (
     asks_reasoning,
     grouped,
     leading_system,
+    refuse_no_answer,
+    refuse_unanswered,
     safe_id,
     safe_name,
     text_of,
@@ -180,3 +183,21 @@ def test_every_effort_but_none_asks() -> None:
     """The list of efforts has one word for off."""
     efforts: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh", "max")
     assert all(asks_reasoning(Request(dialect="chat", model="m", reasoning=Reasoning(word))) for word in efforts)
+
+
+def test_calls_without_a_result_are_refused_by_their_ids() -> None:
+    """One loss at the first of them names all, a few at most; a conversation that waits for results is fine."""
+    losses = Losses()
+    refuse_unanswered([USER, CALLS], losses)
+    assert losses.found == []
+    refuse_unanswered([USER, CALLS, USER], losses)
+    (loss,) = losses.found
+    assert (loss.code, loss.reason) == ("refused:messages", "These tool calls have no result: c1, c2.")
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(None, False), (0, True), (1, False)])
+def test_a_limit_of_nothing_is_refused(limit: int | None, *, refused: bool) -> None:
+    """It asks for no answer."""
+    losses = Losses()
+    assert refuse_no_answer(Request(dialect="messages", model="m", max_output_tokens=limit), losses) is refused
+    assert [loss.code for loss in losses.found] == ["refused:max_output_tokens"] * refused

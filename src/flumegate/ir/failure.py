@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -59,3 +60,15 @@ def reason_of(status: int) -> Reason:
     if known is not None:
         return known
     return "internal" if status >= 500 else "invalid_request"
+
+
+PAGE = "It answered with a page, not with JSON."
+_MARKUP = re.compile(r"^<|<(?:!doctype|html|head|body)\b", re.IGNORECASE)
+_MAX_PLAIN = 500
+"""Characters; enough for the sentence of a proxy."""
+
+
+def plain_message(body: bytes) -> str:
+    """Return what an error answer that is no JSON says: its own sentence, or that it is a page for browsers."""
+    text = body[: 4 * _MAX_PLAIN].decode("utf-8", "replace").strip()
+    return PAGE if _MARKUP.search(text) else text[:_MAX_PLAIN]

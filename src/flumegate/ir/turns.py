@@ -8,9 +8,11 @@ from collections.abc import Iterable
 
 import msgspec
 
+from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Extras, Part, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
 
+_MAX_NAMED = 5
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -143,6 +145,24 @@ def unanswered(turns: Iterable[Turn]) -> list[ToolCall]:
             missing.extend(waiting.values())
             waiting = {}
     return missing
+
+
+def refuse_unanswered(turns: Iterable[Turn], losses: Losses) -> None:
+    """Refuse a conversation that went on behind calls without a result: most providers do, in other words."""
+    missing = unanswered(turns)
+    if missing:
+        ids = ", ".join(call.id[:80] for call in missing[:_MAX_NAMED])
+        losses.refused(missing[0].at or "messages", f"These tool calls have no result: {ids}.")
+
+
+def refuse_no_answer(request: Request, losses: Losses) -> bool:
+    """Refuse a limit of 0 tokens, towards everybody but the dialect that it was written in."""
+    if request.max_output_tokens != 0:
+        return False
+    losses.refused(
+        "max_output_tokens", "A limit of 0 tokens only warms a cache, which no provider of another dialect does."
+    )
+    return True
 
 
 def text_of(parts: Iterable[Part], between: str = "") -> str:

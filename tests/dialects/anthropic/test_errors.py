@@ -88,8 +88,8 @@ def test_a_broken_stream_ends_with_an_error_event() -> None:
         (418, b'{"error":{}}', Failure("invalid_request")),
         (404, b'{"error":"gone"}', Failure("not_found", "gone")),
         (502, b'{"message":"gone"}', Failure("internal", "gone")),
-        (503, b"<html>", Failure("overloaded")),
-        (0, b"<html>", Failure("internal")),
+        (503, b"<html>", Failure("overloaded", "It answered with a page, not with JSON.")),
+        (0, b"<html>", Failure("internal", "It answered with a page, not with JSON.")),
         (0, b'{"error":"gone"}', Failure("internal", "gone")),
     ],
 )

@@ -524,7 +524,7 @@ def test_errors_without_a_model_fail_the_stream() -> None:
             Failure("quota", "Enough.", "ServiceQuotaExceededException", status=400),
         ),
         (424, b'{"message":"The model failed."}', Failure("internal", "The model failed.", status=424)),
-        (503, b"<html>", Failure("overloaded", "<html>", status=503)),
+        (503, b"<html>", Failure("overloaded", "It answered with a page, not with JSON.", status=503)),
         (500, b"", Failure("internal", "", status=500)),
     ],
 )

@@ -31,8 +31,8 @@ def body(status: str, message: str = "m", **members: Any) -> bytes:
         (504, body("DEADLINE_EXCEEDED"), Failure("timeout", "m", "DEADLINE_EXCEEDED", status=504)),
         (400, b'{"error":{"code":404}}', Failure("not_found", status=400)),
         (418, b'{"error":{"message":"tea"}}', Failure("invalid_request", "tea", status=418)),
-        (503, b"<html>", Failure("overloaded", status=503)),
-        (0, b"<html>", Failure("internal")),
+        (503, b"<html>", Failure("overloaded", "It answered with a page, not with JSON.", status=503)),
+        (0, b"<html>", Failure("internal", "It answered with a page, not with JSON.")),
         (500, b"[]", Failure("internal", status=500)),
         (429, b"[%b]" % body("RESOURCE_EXHAUSTED"), Failure("rate_limited", "m", "RESOURCE_EXHAUSTED", status=429)),
         (

@@ -135,7 +135,12 @@ def test_errors_of_all_servers_are_read(status: int, body: Any, reason: str, mes
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [(b"<html>Bad gateway</html>", ""), (b" upstream down ", "upstream down"), (b"\xff", "\ufffd"), (b"", "")],
+    [
+        (b"<html>Bad gateway</html>", "It answered with a page, not with JSON."),
+        (b" upstream down ", "upstream down"),
+        (b"\xff", "\ufffd"),
+        (b"", ""),
+    ],
 )
 def test_errors_that_are_no_json(body: bytes, message: str) -> None:
     """A sentence is kept, a page is not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from flumegate.errors import GatewayError
-from flumegate.ir.failure import Failure, Reason, reason_of
+from flumegate.ir.failure import Failure, Reason, plain_message, reason_of
 
 
 class _Body(msgspec.Struct):
@@ -95,11 +95,11 @@ _STREAM_TYPES: dict[Reason, str] = {
 
 
 def read_error(status: int, body: bytes) -> Failure:
-    """Return what an error answer says; one that is not of this shape tells its status alone."""
+    """Return what an error answer says; of one that is no JSON, its words."""
     try:
         given = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Failure(reason_of(status) if status else "internal", status=status)
+        return Failure(reason_of(status) if status else "internal", plain_message(body), status=status)
     error = given.error
     if not isinstance(error, _GivenBody):
         return Failure(reason_of(status) if status else "internal", error or given.message or "", status=status)

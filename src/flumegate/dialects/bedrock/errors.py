@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from flumegate.ir.failure import Failure, Reason, reason_of
+from flumegate.ir.failure import Failure, Reason, plain_message, reason_of
 
 _REASONS: dict[str, Reason] = {
     "accessdenied": "permission",
@@ -60,7 +60,7 @@ def read_error(status: int, body: bytes) -> Failure:
     try:
         read = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Failure(by_status, body[:1000].decode("utf-8", "replace").strip(), status=status)
+        return Failure(by_status, plain_message(body), status=status)
     code = (read.type or "").rpartition("#")[2]
     return _failure(code, read.message or read.Message or "", _REASONS.get(_word(code), by_status), status)
 
@@ -71,7 +71,7 @@ def read_exception(code: str, payload: bytes) -> Failure:
         read = _decode(payload)
         message = read.message or read.Message or ""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        message = payload[:1000].decode("utf-8", "replace").strip()
+        message = plain_message(payload)
     return _failure(code, message, _REASONS.get(_word(code), "internal"), 0)
 
 

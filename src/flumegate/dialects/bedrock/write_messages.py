@@ -18,7 +18,7 @@ from flumegate.ir.loss import Losses
 from flumegate.ir.parts import CacheMark, Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
 from flumegate.ir.restore import pack_custom
-from flumegate.ir.turns import grouped, leading_system, safe_id, unanswered
+from flumegate.ir.turns import grouped, leading_system, refuse_unanswered, safe_id
 from flumegate.ir.written import Abilities
 
 Members = dict[str, Any]
@@ -57,10 +57,7 @@ class Messages:
             self.marked += 1
 
     def _check(self, turns: list[Turn]) -> None:
-        missing = unanswered(turns)
-        if missing:
-            ids = ", ".join(call.id[:80] for call in missing[:5])
-            self._losses.refused(missing[0].at or "messages", f"These tool calls have no result: {ids}.")
+        refuse_unanswered(turns, self._losses)
         if turns and turns[0].role == "assistant":
             self._losses.refused(turns[0].at, "A conversation at Bedrock begins with the user.")
         if turns and turns[-1].role == "assistant" and self._abilities.prefill is False:

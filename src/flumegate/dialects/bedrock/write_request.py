@@ -13,6 +13,7 @@ from flumegate.dialects.bedrock.write_thinking import may_think, write_thinking
 from flumegate.dialects.bedrock.write_tools import Tools
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import Output, Request
+from flumegate.ir.turns import refuse_no_answer
 from flumegate.ir.written import Abilities, Written
 
 Members = dict[str, Any]
@@ -75,7 +76,9 @@ def _write_inference(request: Request, abilities: Abilities, losses: Losses) -> 
         # Without it many models at Bedrock stop after 4096 tokens or fewer.
         limit = abilities.max_output_tokens
         losses.invented("max_output_tokens", f"Bedrock's own limit is low; the model's is sent ({limit}).")
-    if limit is not None and limit < 1:
+    if refuse_no_answer(request, losses):
+        pass  # that it is refused is all there is to say
+    elif limit is not None and limit < 1:
         losses.refused("max_output_tokens", "Bedrock gives at least one token.")
     elif limit is not None:
         config["maxTokens"] = limit

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from flumegate.errors import GatewayError
-from flumegate.ir.failure import Failure, Reason, reason_of
+from flumegate.ir.failure import Failure, Reason, plain_message, reason_of
 
 _RPC = "type.googleapis.com/google.rpc."
 _WORDS = {
@@ -97,7 +97,7 @@ def read_error(status: int, body: bytes) -> Failure:
         else:
             error = _decode_body(body).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Failure(reason_of(status) if status else "internal", status=status)
+        return Failure(reason_of(status) if status else "internal", plain_message(body), status=status)
     message, word = error.message or "", error.status or ""
     details = error.details or []
     code = next((detail.reason for detail in details if detail.reason), word)

@@ -26,7 +26,7 @@ from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
 from flumegate.ir.restore import pack_custom
-from flumegate.ir.turns import grouped, leading_system, text_of, tool_names, with_state_on_calls
+from flumegate.ir.turns import grouped, leading_system, refuse_unanswered, text_of, tool_names, with_state_on_calls
 from flumegate.ir.written import Abilities
 
 Members = dict[str, Any]
@@ -58,6 +58,8 @@ class Contents:
         """Files of tool results, for models that take none in a result: they follow the results."""
         system, rest = leading_system(request.turns)
         self.system = self._write_system(system)
+        if not self._own:
+            refuse_unanswered(rest, losses)
         turns = list(rest) if self._own else with_state_on_calls(grouped(map(self._place_note, rest)), NAME)
         if turns and turns[-1].role == "assistant" and abilities.prefill is False:
             losses.refused(turns[-1].at, "The model does not go on with an answer that was begun for it.")

@@ -12,7 +12,7 @@ from flumegate.dialects.gemini.write_parts import TARGET
 from flumegate.ir.effort import effort_of
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import EFFORTS, Effort, Output, Reasoning, Request
-from flumegate.ir.turns import asks_reasoning
+from flumegate.ir.turns import asks_reasoning, refuse_no_answer
 from flumegate.ir.written import Abilities
 
 Members = dict[str, Any]
@@ -35,6 +35,8 @@ def write_generation(request: Request, abilities: Abilities, losses: Losses) -> 
     """Return the object; empty where nothing was asked for."""
     config: Members = {}
     _write_sampling(config, request, abilities, losses)
+    if request.dialect != NAME:
+        refuse_no_answer(request, losses)
     limit, most = request.max_output_tokens, abilities.max_output_tokens
     if limit is not None and most is not None and limit > most:
         losses.approximated("max_output_tokens", f"The model gives no more than {most} tokens.")

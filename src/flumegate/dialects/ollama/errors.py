@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from flumegate.errors import GatewayError
-from flumegate.ir.failure import Failure, reason_of
+from flumegate.ir.failure import Failure, plain_message, reason_of
 
 _MAX_MESSAGE = 2_000
 _CONTEXT_MARKS = ("context length", "context window", "context size", "num_ctx")
@@ -47,7 +47,7 @@ def read_error(status: int, body: bytes) -> Failure:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         error = None
     if not error:
-        return Failure(reason_of(status), body[:_MAX_MESSAGE].decode("utf-8", "replace").strip(), status=status)
+        return Failure(reason_of(status), plain_message(body), status=status)
     return failure_of(error, status)
 
 

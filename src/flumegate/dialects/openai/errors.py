@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from flumegate.errors import GatewayError
-from flumegate.ir.failure import Failure, Reason, reason_of
+from flumegate.ir.failure import Failure, Reason, plain_message, reason_of
 
 
 class _Body(msgspec.Struct):
@@ -29,7 +29,7 @@ class _Wrapped(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _MAX_TEXT = 2_000
-"""Characters of an answer that is no JSON; enough for a sentence of a proxy, too little for its page."""
+"""Characters of a message that are searched for a time to wait."""
 
 _BY_CODE: dict[str, Reason] = {
     "context_length_exceeded": "context_length",
@@ -128,7 +128,7 @@ def read_error(status: int, body: bytes) -> Failure:
     try:
         found = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Failure(_by_status(status), _plain(body), status=status)
+        return Failure(_by_status(status), plain_message(body), status=status)
     if isinstance(found, list) and found:
         found = found[0]
     outer: dict[str, Any] = found if isinstance(found, dict) else {"error": found}
@@ -144,11 +144,6 @@ def read_error(status: int, body: bytes) -> Failure:
         status=status,
         retry_after=_wait(fields, message),
     )
-
-
-def _plain(body: bytes) -> str:
-    text = body[: 4 * _MAX_TEXT].decode("utf-8", "replace").strip()
-    return "" if text.startswith("<") else text[:_MAX_TEXT]  # a page is for browsers
 
 
 def _by_status(status: int) -> Reason:

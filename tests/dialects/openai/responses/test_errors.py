@@ -29,7 +29,7 @@ CASES: list[tuple[int, bytes, Failure]] = [
     (404, b'{"detail":"Not Found"}', Failure("not_found", "Not Found", status=404)),
     (503, b'{"message":"busy","detail":[1]}', Failure("overloaded", "busy", status=503)),
     (422, b'{"detail":[{"loc":1}]}', Failure("invalid_request", "", status=422)),
-    (502, b"<html>", Failure("internal", status=502)),
+    (502, b"<html>", Failure("internal", "It answered with a page, not with JSON.", status=502)),
 ]
 
 

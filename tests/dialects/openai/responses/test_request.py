@@ -581,5 +581,5 @@ def test_a_call_without_result_is_named() -> None:
     note = said(Text("note"), role="system")
     written = write_request(foreign(calls, note, results, said(Text("next"))), Abilities("m"))
     assert [(loss.kind, loss.path, loss.reason) for loss in written.losses] == [
-        ("refused", "b", "The tool call 'c2' has no result.")
+        ("refused", "b", "These tool calls have no result: c2.")
     ]

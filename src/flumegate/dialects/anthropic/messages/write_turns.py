@@ -15,7 +15,7 @@ from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET
 from flumegate.dialects.anthropic.messages.write_blocks import write_parts
 from flumegate.ir.parts import Part, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Turn
-from flumegate.ir.turns import grouped, leading_system, unanswered
+from flumegate.ir.turns import grouped, leading_system, refuse_unanswered
 
 _SYSTEM = ("system", "developer")
 
@@ -103,10 +103,7 @@ def _systems_behind_results(turns: list[Turn]) -> list[Turn]:
 
 
 def _check(draft: Draft, turns: list[Turn]) -> None:
-    missing = unanswered(turns)
-    if missing:
-        names = ", ".join(call.id for call in missing)
-        draft.losses.refused(missing[0].at or "messages", f"These tool calls have no result behind them: {names}.")
+    refuse_unanswered(turns, draft.losses)
     if not turns:
         draft.losses.refused("messages", f"{TARGET} needs at least one message that is not empty.")
     elif turns[-1].role == "assistant" and draft.abilities.prefill is False:

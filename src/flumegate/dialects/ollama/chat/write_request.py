@@ -19,6 +19,7 @@ from flumegate.dialects.ollama.think import write_think
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Extras
 from flumegate.ir.request import Request
+from flumegate.ir.turns import refuse_no_answer
 from flumegate.ir.written import Abilities, Rename, Written
 
 _TARGET = "Ollama"
@@ -71,6 +72,7 @@ def _write_options(members: dict[str, Any], request: Request, abilities: Abiliti
     """Put the options, and what only this dialect knows, into the request."""
     options = option_members(request)
     if request.dialect not in (CHAT, GENERATE):
+        refuse_no_answer(request, losses)
         _clean(options, abilities, losses)
     own = _own_extras(request, losses)
     if own is not None:

@@ -24,7 +24,7 @@ from flumegate.dialects.openai.chat.write_parts import Json, PartWriter
 from flumegate.dialects.openai.chat.write_tools import ToolWriter
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
-from flumegate.ir.turns import leading_system, unanswered, with_calls_together
+from flumegate.ir.turns import leading_system, refuse_unanswered, with_calls_together
 
 
 class MessageWriter:
@@ -45,8 +45,7 @@ class MessageWriter:
         """Return `messages`."""
         turns = self._request.turns
         if self._abilities.server in OPENAI_SERVERS:
-            for call in unanswered(turns):
-                self._losses.refused(call.at or "messages", f"The tool call {call.id[:80]!r} has no result.")
+            refuse_unanswered(turns, self._losses)
         if turns and turns[-1].role == "assistant" and self._abilities.prefill is False:
             self._losses.refused(turns[-1].at, "The model does not continue an assistant message.")
         if not self._own:

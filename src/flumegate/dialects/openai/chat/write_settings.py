@@ -17,6 +17,7 @@ from flumegate.dialects.openai.chat.names import (
 from flumegate.ir.effort import effort_of
 from flumegate.ir.loss import Losses
 from flumegate.ir.request import EFFORTS, Effort, Output, Reasoning, Request
+from flumegate.ir.turns import refuse_no_answer
 from flumegate.ir.written import Abilities
 
 Json = dict[str, Any]
@@ -77,7 +78,7 @@ def _limit(members: Json, request: Request, abilities: Abilities, losses: Losses
     limit = request.max_output_tokens
     if limit is None:
         return
-    if limit <= 0:
+    if not (request.dialect != CHAT and refuse_no_answer(request, losses)) and limit <= 0:
         losses.refused("max_output_tokens", f"{TARGET} cannot answer in {limit} tokens.")
     most = abilities.max_output_tokens
     if most is not None and limit > most:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from flumegate.ir.failure import Failure, Reason, reason_of
+from flumegate.ir.failure import Failure, Reason, plain_message, reason_of
 
 _BY_CODE: dict[str, Reason] = {
     "context_length_exceeded": "context_length",
@@ -74,7 +74,7 @@ def read_error(status: int, body: bytes) -> Failure:
     try:
         decoded = _decode_body(body)
     except _FAILURES:
-        return Failure(reason_of(status), "", status=status)
+        return Failure(reason_of(status), plain_message(body), status=status)
     if bytes(decoded.error) != b"null":
         return failure_of(bytes(decoded.error), status)
     return Failure(reason_of(status), _text(decoded.message) or _text(decoded.detail), status=status)

@@ -22,7 +22,7 @@ from flumegate.dialects.openai.responses.write_tools import Names, write_tool_ch
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Text
 from flumegate.ir.request import Request
-from flumegate.ir.turns import unanswered
+from flumegate.ir.turns import refuse_no_answer, refuse_unanswered
 from flumegate.ir.written import Abilities, Written
 
 MIN_OUTPUT_TOKENS = 16
@@ -107,6 +107,8 @@ def _max_output_tokens(request: Request, abilities: Abilities, losses: Losses) -
     wanted = request.max_output_tokens
     if wanted is None:
         return None
+    if request.dialect != NAME and refuse_no_answer(request, losses):
+        return wanted
     if wanted < MIN_OUTPUT_TOKENS and request.dialect != NAME:
         losses.approximated("max_output_tokens", f"{TARGET} takes at least {MIN_OUTPUT_TOKENS}.")
         return MIN_OUTPUT_TOKENS
@@ -138,8 +140,8 @@ def _report_unknown(request: Request, losses: Losses) -> None:
         losses.dropped("logit_bias", f"{TARGET} has nothing like it.")
     if request.cache is not None:
         losses.dropped("cache", f"{TARGET} places its own cache breakpoints.")
-    for call in unanswered(request.turns) if request.dialect != NAME else ():
-        losses.refused(call.at, f"The tool call {call.id[:64]!r} has no result.")
+    if request.dialect != NAME:
+        refuse_unanswered(request.turns, losses)
     if request.stop:
         losses.refused("stop", f"{TARGET} has no stop sequences.")
     if request.candidates is not None and request.candidates > 1:
