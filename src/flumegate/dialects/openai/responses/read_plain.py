@@ -5,8 +5,6 @@ Beyond Responses it knows `stop`, and a tool's output as an object: `{content}` 
 
 from __future__ import annotations
 
-from typing import cast
-
 import msgspec
 
 from flumegate.dialects.node import Node
@@ -49,5 +47,5 @@ def _plain_item(raw: msgspec.Raw, path: str) -> msgspec.Raw:
         return raw
     inner = Node(output, NAME, item.at("output"))
     said = inner.raw("content") or inner.raw("content_items") or _NOTHING
-    members = cast("dict[str, msgspec.Raw]", msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
+    members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     return msgspec.Raw(_encode(members | {"output": msgspec.Raw(said)}))
