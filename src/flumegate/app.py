@@ -11,6 +11,7 @@ from time import monotonic
 from flumegate.door.server import Server
 from flumegate.engine.run import Engine
 from flumegate.engine.settle import Settlement
+from flumegate.engine.stored_responses import Ask, nobody
 from flumegate.records.counters import Counters
 from flumegate.records.tally import Tally
 from flumegate.routing.plan import Planner
@@ -30,7 +31,7 @@ class WorkerApp:
         peers: the sum of all other workers' counters, as control reports it.
     """
 
-    def __init__(self, *, name: str, spool_folder: Path) -> None:
+    def __init__(self, *, name: str, spool_folder: Path, ask: Ask = nobody) -> None:
         self._loop = asyncio.get_running_loop()
         self._tally = Tally()
         self._spool = SpoolWriter(
@@ -39,6 +40,7 @@ class WorkerApp:
         self._upstream = Upstream(self._loop)
         self._settlement = Settlement(self._loop, self._spool, self._tally)
         self._engine = Engine(self._loop, Snapshot(version=0, providers={}), self._upstream, self._settlement)
+        self._engine.ask = ask
         self._server = Server(self._loop, self._engine, self._all_counters, self._tally.totals)
         self._turn = 0
         self._sweeper: asyncio.TimerHandle | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flumegate.dialects.registry import Endpoint
     from flumegate.dialects.tap import Tap
     from flumegate.gates.authenticate import Known
+    from flumegate.ir.request import Turn
     from flumegate.routing.plan import Plan
     from flumegate.snapshot import Snapshot
     from flumegate.wire.headers import Headers
@@ -123,6 +124,9 @@ class Exchange:
     lane: str = "local"
     coding_undone: bool = False
     """The request body arrived compressed and is sent on plain."""
+
+    earlier: tuple[Turn, ...] = ()
+    """What the request leaves to an earlier response, as turns."""
 
     # Filled by attempt and relay.
     attempts: tuple[Attempt, ...] = ()

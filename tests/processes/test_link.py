@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flumegate.processes import link
-from flumegate.processes.link import ControlEnd, DamagedFrameError, Frames, Hello, Report, WorkerEnd, frame
+from flumegate.processes.link import ControlEnd, DamagedFrameError, Frames, Hello, Question, Report, WorkerEnd, frame
 from flumegate.records.counters import Counters
+from flumegate.records.stored import Stored, Wanted
 
 COUNTED = Counters(
     requests={("chat", "openai", 200): 3},
@@ -33,10 +34,15 @@ class Control:
         self.hellos: list[Hello] = []
         self.reports: list[Report] = []
         self.changed = asyncio.Event()
-        self.end = ControlEnd(path, on_hello=self._hello, on_report=self._report)
+        self.questions: list[tuple[link.WorkerLine, Question]] = []
+        self.end = ControlEnd(path, on_hello=self._hello, on_report=self._report, on_question=self._question)
 
     def _hello(self, hello: Hello) -> None:
         self.hellos.append(hello)
+        self.changed.set()
+
+    def _question(self, line: link.WorkerLine, question: Question) -> None:
+        self.questions.append((line, question))
         self.changed.set()
 
     def _report(self, _: Hello, report: Report) -> None:

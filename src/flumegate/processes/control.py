@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -21,15 +22,18 @@ from flumegate import log, snapshot
 from flumegate.processes import boot, settings, tally
 from flumegate.processes.banner import banner
 from flumegate.processes.first_start import StartRefusedError
-from flumegate.processes.link import ControlEnd, Hello, Report
+from flumegate.processes.link import ControlEnd, Hello, Question, Report, WorkerLine
 from flumegate.processes.recording import Recording
 from flumegate.processes.settings import Settings
 from flumegate.processes.shelf import Shelf, ShelfFullError
 from flumegate.processes.watch import POLL_SECONDS, Watch
+from flumegate.records.stored import Stored
 
 OPTIONS = ("boot", "shelf", "tally", "mock-port", "lock", "config")
 NICENESS = 5
 """On a contended core the data plane goes first."""
+LOOKING_THREADS = 2
+"""For workers' questions: a slow database must not keep a reload waiting."""
 FLUSH_SECONDS = 2.5
 ORPHANED_SECONDS = 7.0
 """How long to wait for orphaned workers to finish before the last records are stored."""
@@ -44,13 +48,16 @@ class Control:
         self.shelf, self.tally_shelf = shelves
         self.first = first
         self.tally = _read_tally(self.tally_shelf)
-        self.link = ControlEnd(Path(kept.facts.link), on_hello=self.greet, on_report=self.hear)
+        self.link = ControlEnd(
+            Path(kept.facts.link), on_hello=self.greet, on_report=self.hear, on_question=self.look_up
+        )
         self.recording = Recording(
             spool=Path(kept.facts.data_dir) / "spool",
             database_url=kept.facts.database_url,
             retention_days=kept.facts.retention_days,
             live=sys.stdout.isatty(),
         )
+        self.looking = ThreadPoolExecutor(LOOKING_THREADS, thread_name_prefix="look-up")
         self.watch = Watch(kept.watched)
         self.stopping = asyncio.Event()
         self.reload_now = asyncio.Event()
@@ -80,6 +87,7 @@ class Control:
             self.link.close()
             if not await asyncio.to_thread(self.recording.finish, FLUSH_SECONDS):
                 log.event("warning", "records_left_in_spool", remedy="they are stored at the next start")
+            await asyncio.to_thread(self.looking.shutdown, cancel_futures=True)
             settings.leave(self.kept)
         return 0
 
@@ -107,6 +115,17 @@ class Control:
         """Take a worker's report."""
         self.tally.report(hello.name, hello.pid, report.counters)
         self._acknowledged(report.version)
+
+    def look_up(self, line: WorkerLine, question: Question) -> None:
+        """Find out what a worker wants to know, and tell it."""
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self.looking, self.recording.look_up, question.wanted)
+
+        def tell(done: asyncio.Future[Stored]) -> None:
+            if not done.cancelled():
+                line.reply(question.number, done.result())
+
+        future.add_done_callback(tell)
 
     def _acknowledged(self, version: int) -> None:
         if version and not self.announced and self.url:

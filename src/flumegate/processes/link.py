@@ -1,9 +1,10 @@
 """The link between control and workers: a Unix socket that carries Snapshots down and counters up.
 
 Frames are a 4-byte big-endian length, a kind byte and a msgpack body. Kinds up: hello, counters (which repeat the
-acknowledged version, so that no acknowledgement is lost for good). Kinds down: snapshot, peers.
-Rules: neither side ever waits for the other; what a peer that does not read would queue up is bounded and dropped,
-and the newest is sent when it reads again; a damaged or oversized frame closes the connection.
+acknowledged version, so that no acknowledgement is lost for good), question. Kinds down: snapshot, peers, reply.
+Rules: neither side ever waits for the other, except for the reply to a question, and for that two seconds at most;
+what a peer that does not read would queue up is bounded and dropped, and the newest is sent when it reads again; a
+damaged or oversized frame closes the connection.
 A worker serves without control for as long as it takes: it reconnects for ever, with a capped back-off.
 """
 
@@ -20,8 +21,9 @@ import msgspec
 
 from flumegate.processes.shelf import SLOT_BYTES
 from flumegate.records.counters import Counters
+from flumegate.records.stored import Stored, Wanted
 
-HELLO, COUNTERS, SNAPSHOT, PEERS = range(1, 5)
+HELLO, COUNTERS, SNAPSHOT, PEERS, QUESTION, REPLY = range(1, 7)
 _HEAD = struct.Struct(">IB")
 _UP_BYTES = 8 * 1024 * 1024
 """Largest frame that control accepts."""
@@ -29,6 +31,9 @@ _DOWN_BYTES = SLOT_BYTES
 """Largest frame that a worker accepts: what fits on the shelf fits through the link."""
 _QUEUED_BYTES = 256 * 1024
 """More than this unread by the other side, and nothing further is queued."""
+MOST_QUESTIONS = 64
+"""Unanswered ones of one worker; further ones are not asked."""
+REPLY_SECONDS = 2.0
 _FIRST_DELAY_SECONDS = 0.02
 _LONGEST_DELAY_SECONDS = 2.0
 
@@ -49,10 +54,27 @@ class Report(msgspec.Struct, array_like=True, frozen=True):
     counters: Counters
 
 
+class Question(msgspec.Struct, array_like=True, frozen=True):
+    """What a worker wants of the store."""
+
+    number: int
+    """The reply bears it, too."""
+    wanted: Wanted
+
+
+class Reply(msgspec.Struct, array_like=True, frozen=True):
+    """What control found."""
+
+    number: int
+    stored: Stored
+
+
 _ENCODER = msgspec.msgpack.Encoder()
 _HELLO = msgspec.msgpack.Decoder(Hello)
 _REPORT = msgspec.msgpack.Decoder(Report)
 _COUNTERS = msgspec.msgpack.Decoder(Counters)
+_QUESTION = msgspec.msgpack.Decoder(Question)
+_REPLY = msgspec.msgpack.Decoder(Reply)
 
 
 class DamagedFrameError(ConnectionError):
@@ -75,7 +97,7 @@ class Frames:
         self._buffer += data
         while len(self._buffer) >= _HEAD.size:
             length, kind = _HEAD.unpack_from(self._buffer)
-            if length > self._limit or not HELLO <= kind <= PEERS:
+            if length > self._limit or not HELLO <= kind <= REPLY:
                 raise DamagedFrameError(f"a frame of kind {kind} and {length} bytes")
             end = _HEAD.size + length
             if len(self._buffer) < end:
@@ -157,6 +179,8 @@ class WorkerEnd:
         self.version = 0
         """Of the Snapshot that the worker serves with, as reported to control."""
         self._end: _WorkerProtocol | None = None
+        self._asked: dict[int, asyncio.Future[Stored]] = {}
+        self._number = 0
 
     async def run(self) -> None:
         """Keep a connection for ever."""
@@ -178,6 +202,7 @@ class WorkerEnd:
             finally:
                 self._end = None
                 end.close()
+                self._answer_none()
             # A control that accepts and hangs up at once must not be hammered.
             delay = _FIRST_DELAY_SECONDS if end.heard else min(delay * 2, _LONGEST_DELAY_SECONDS)
             await asyncio.sleep(delay)
@@ -185,6 +210,35 @@ class WorkerEnd:
     def report(self, counters: Counters) -> bool:
         """Send version and counters if control reads; tell whether they were queued."""
         return self._end is not None and self._end.send(COUNTERS, _ENCODER.encode(Report(self.version, counters)))
+
+    async def ask(self, wanted: Wanted) -> Stored:
+        """Ask control about an earlier exchange; `unavailable` if it is away or silent for too long."""
+        if self._end is None or len(self._asked) >= MOST_QUESTIONS:
+            return Stored("unavailable")
+        self._number += 1
+        number = self._number
+        if not self._end.send(QUESTION, _ENCODER.encode(Question(number, wanted))):
+            return Stored("unavailable")
+        reply: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._asked[number] = reply
+        try:
+            async with asyncio.timeout(REPLY_SECONDS):
+                return await reply
+        except TimeoutError:
+            return Stored("unavailable")
+        finally:
+            del self._asked[number]
+
+    def take_reply(self, reply: Reply) -> None:
+        """Hand a reply to who waits for it; one that comes too late is nobody's."""
+        future = self._asked.get(reply.number)
+        if future is not None and not future.done():
+            future.set_result(reply.stored)
+
+    def _answer_none(self) -> None:
+        for future in self._asked.values():
+            if not future.done():
+                future.set_result(Stored("unavailable"))
 
 
 class _WorkerProtocol(_End):
@@ -206,6 +260,8 @@ class _WorkerProtocol(_End):
             self._worker.on_snapshot(body)
         elif kind == PEERS:
             self._worker.on_peers(_COUNTERS.decode(body))
+        elif kind == REPLY:
+            self._worker.take_reply(_REPLY.decode(body))
         else:
             raise DamagedFrameError(f"kind {kind} from control")
 
@@ -214,11 +270,17 @@ class ControlEnd:
     """Control's side: every connected worker, the newest Snapshot, and what each worker has counted."""
 
     def __init__(
-        self, path: Path, *, on_hello: Callable[[Hello], None], on_report: Callable[[Hello, Report], None]
+        self,
+        path: Path,
+        *,
+        on_hello: Callable[[Hello], None],
+        on_report: Callable[[Hello, Report], None],
+        on_question: Callable[[WorkerLine, Question], None],
     ) -> None:
         self.path = path
         self.on_hello = on_hello
         self.on_report = on_report
+        self.on_question = on_question
         self.workers: set[WorkerLine] = set()
         self.idle = asyncio.Event()
         """Set while no worker is connected."""
@@ -289,10 +351,10 @@ class WorkerLine(_End):
         self._control.forget(self)
 
     def take(self, kind: int, body: bytes) -> None:
-        """Act on hello and counters.
+        """Act on hello, counters and questions.
 
         Raises:
-            DamagedFrameError: anything else, or counters before hello.
+            DamagedFrameError: anything else, or anything before hello.
             msgspec.MsgspecError: the body is damaged.
         """
         if kind == HELLO and self.hello is None:
@@ -304,6 +366,8 @@ class WorkerLine(_End):
             report = _REPORT.decode(body)
             self.catch_up()
             self._control.on_report(self.hello, report)
+        elif kind == QUESTION and self.hello is not None:
+            self._control.on_question(self, _QUESTION.decode(body))
         else:
             raise DamagedFrameError(f"kind {kind} from a worker")
 
@@ -315,3 +379,7 @@ class WorkerLine(_End):
     def send_peers(self, counters: Counters) -> None:
         """Send the sum over the other workers."""
         self.send(PEERS, _ENCODER.encode(counters))
+
+    def reply(self, number: int, stored: Stored) -> None:
+        """Answer a question; a worker that does not read gets none, and gives up by itself."""
+        self.send(REPLY, _ENCODER.encode(Reply(number, stored)))

@@ -2,7 +2,8 @@
 
 It starts only once the gateway answers: SQLAlchemy takes longer to import than a whole gateway to start.
 A database that fails costs nobody anything but patience: the records stay in the spool, and each change of state is
-one line in the log. On a terminal each stored record is also shown, as one line.
+one line in the log. On a terminal each stored record is also shown, as one line. Questions about what is stored are
+answered from other threads, once the spool has been carried as far as it was when they were asked.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from flumegate import log
 from flumegate.records.request import Record
+from flumegate.records.stored import Stored, Wanted
 
 if TYPE_CHECKING:
     from flumegate.store.ingest import Ingest
@@ -27,6 +29,8 @@ IDLE_SECONDS = 0.1
 RETENTION_SECONDS = 3600.0
 UNKNOWN_WIDTH = 120
 """Columns to write for where a terminal (of a container, say) does not know its own width."""
+CATCH_UP_SECONDS = 1.5
+"""How long a question may wait for the spool; shorter than whoever asks waits."""
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 5.0
 
@@ -41,6 +45,13 @@ class Recording:
         self.live = live
         """Show each stored record on stdout."""
         self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self._progress = threading.Condition()
+        self._begun = 0
+        """Steps so far; one that is under way counts."""
+        self._emptied = 0
+        """Number of the last step that found nothing left to carry."""
+        self._ingest: Ingest | None = None
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
 
     def start(self) -> None:
@@ -50,9 +61,46 @@ class Recording:
     def finish(self, seconds: float) -> bool:
         """Carry what is left, for at most so long; tell whether it was all."""
         self._stop.set()
+        self._hurry.set()
         if self._thread.ident is not None:
             self._thread.join(seconds)
         return not self._thread.is_alive()
+
+    def look_up(self, wanted: Wanted) -> Stored:
+        """Return what is stored of an exchange, or forget it; may run in any thread."""
+        from flumegate.store.database import read_only  # noqa: PLC0415 - see the module's header
+        from flumegate.store.errors import QueryTooSlow, StoreUnavailable  # noqa: PLC0415 - likewise
+        from flumegate.store.responses import find_response, forget_response  # noqa: PLC0415 - likewise
+
+        if not self._catch_up() or self._ingest is None:
+            return Stored("unavailable")
+        database = self._ingest.database
+        try:
+            with read_only(database.path) as connection:
+                found = find_response(connection, wanted)
+            if wanted.forget and found.state not in ("unknown", "deleted"):
+                forget_response(database, wanted)
+        except (StoreUnavailable, QueryTooSlow) as problem:
+            log.event("warning", "question_unanswered", reason=problem)
+            return Stored("unavailable")
+        return found
+
+    def _catch_up(self) -> bool:
+        """Wait until everything that is in the spool now is stored; tell whether it came to that."""
+        with self._progress:
+            wanted = self._begun + 1
+            self._hurry.set()
+            return self._progress.wait_for(lambda: self._emptied >= wanted, CATCH_UP_SECONDS)
+
+    def _step(self, pump: Pump) -> int:
+        with self._progress:
+            self._begun += 1
+        carried = pump.step()
+        if not carried and not pump.failure:
+            with self._progress:
+                self._emptied = self._begun
+                self._progress.notify_all()
+        return carried
 
     def _run(self) -> None:
         try:
@@ -61,7 +109,7 @@ class Recording:
             from flumegate.store.ingest import Ingest  # noqa: PLC0415
             from flumegate.store.pump import Pump  # noqa: PLC0415
 
-            ingest = Ingest(self.database_url)
+            self._ingest = ingest = Ingest(self.database_url)
             try:
                 self._carry(Pump(SpoolReader(self.spool), ingest, self._show), ingest)
             finally:
@@ -77,7 +125,7 @@ class Recording:
         while True:
             # Looked at before the step: what was written before the stop is then surely carried.
             last = self._stop.is_set()
-            if pump.step():
+            if self._step(pump):
                 continue
             if last:
                 return
@@ -89,7 +137,8 @@ class Recording:
             if time.monotonic() >= retention_at:
                 retention_at = time.monotonic() + RETENTION_SECONDS
                 self._expire(ingest)
-            self._stop.wait(IDLE_SECONDS)
+            self._hurry.wait(IDLE_SECONDS)
+            self._hurry.clear()
 
     def _expire(self, ingest: Ingest) -> None:
         from flumegate.store.errors import StoreUnavailable  # noqa: PLC0415

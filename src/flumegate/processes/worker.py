@@ -38,7 +38,6 @@ class Worker:
         self.socket = socket.socket(fileno=int(options["fd"]))
         self.socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self.name = options["name"]
-        self.app = WorkerApp(name=self.name, spool_folder=Path(options["spool"]))
         self.link = WorkerEnd(
             Path(options["link"]),
             name=self.name,
@@ -46,6 +45,7 @@ class Worker:
             on_snapshot=self.take_snapshot,
             on_peers=self.take_peers,
         )
+        self.app = WorkerApp(name=self.name, spool_folder=Path(options["spool"]), ask=self.link.ask)
         self.shelf = Shelf(int(options["snapshot-fd"]))
         self.lifeline = socket.socket(fileno=int(options["lifeline"])) if "lifeline" in options else None
         self.drain_seconds = float(options.get("drain", "60"))

@@ -1,7 +1,7 @@
 """The response object that a client gets (dialects: §4.2): every key, every time, with the request's settings repeated.
 
 A provider of this dialect has said what it did, and its word stands; for others the request is repeated, `store` is
-false because nothing here keeps answers, and `completed_at` stays null because nobody told.
+true only where it was asked for (the engine asks for what it keeps), and `completed_at` stays null because nobody told.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _settings(request: Request) -> dict[str, Any]:
         "frequency_penalty": _number(request.frequency_penalty, 0.0),
         "top_logprobs": request.top_logprobs or 0,
         "max_output_tokens": request.max_output_tokens,
-        "store": False,
+        "store": request.store is True,
         "service_tier": "default",
         "metadata": msgspec.Raw(request.metadata) if request.metadata else {},
         "safety_identifier": request.user or None,
