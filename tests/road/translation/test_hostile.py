@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rig import raw
 from rig.road import chat, record
-from rig.translation import KEY, PROVIDERS, Stage
+from rig.translation import KEY, PROVIDERS, Stage, run_stage
 
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}}
 BODIES: dict[str, dict[str, Any]] = {
@@ -278,3 +279,41 @@ def test_nothing_was_a_failure_of_the_gateway(stage: Stage) -> None:
     assert answer.status == 200
     assert "request failed" not in stage.gateway.output.text
     assert "Traceback" not in stage.gateway.output.text
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/v1/chat/completions", lambda body: body["error"]["code"] == "body_too_large"),
+        ("/response", lambda body: body["error"]["code"] == "body_too_large"),
+        ("/v1/messages", lambda body: (body["type"], body["error"]["type"]) == ("error", "request_too_large")),
+        ("/api/chat", lambda body: isinstance(body["error"], str)),
+        ("/v1beta/models/gemini%2Fm1:generateContent", lambda body: body["error"]["code"] == 413),
+    ],
+)
+def test_too_large(stage: Stage, path: str, says: Callable[[Any], bool]) -> None:
+    """A body beyond the limit is refused before it is read, in the dialect's own shape."""
+    head = raw.request(path, key=KEY, method="POST", headers=[("content-length", str(1 << 40))])
+    (answer,) = raw.talk(stage.gateway.port, head).answers
+    assert answer.status == 413
+    assert says(answer.json()), answer.body
+
+
+@pytest.fixture(scope="module")
+def browsed() -> Iterator[Stage]:
+    with run_stage(server={"cors_origins": ["https://app.example"]}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/response", "/v1beta/models/gemini%2Fm1:generateContent"])
+def test_browsers(browsed: Stage, path: str) -> None:
+    """A preflight needs no key; the answer says which of our fields a page may read, losses among them."""
+    asks = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    before = browsed.gateway.request("OPTIONS", path, fields=asks)
+    assert (before.status, before.headers["access-control-allow-origin"]) == (204, "https://app.example")
+    body = chat("gemini/m1", seed=7)
+    answer = browsed.gateway.request("POST", "/v1/messages", body={**body, "max_tokens": 5}, key=KEY, fields=asks)
+    assert answer.status == 200
+    assert "x-flumegate-losses" in answer.headers["access-control-expose-headers"]
+    refused = browsed.gateway.request("POST", path, body={}, fields=asks)
+    assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, "https://app.example")
