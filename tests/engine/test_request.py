@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flumegate.dialects.registry import ENDPOINTS
-from flumegate.engine.request import edit_body, read_envelope, signature_lines, undo_coding, write_head
+from flumegate.engine.request import (
+    edit_body,
+    is_asked_as_events,
+    read_envelope,
+    read_path,
+    signature_lines,
+    undo_coding,
+    write_head,
+)
 from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan, Planner
@@ -289,3 +297,35 @@ def test_a_signature_covers_what_is_sent() -> None:
     assert signature() == lines
     others = {signature(b"{1}"), signature(query=b"?a=2"), signature(media=b"text/plain"), signature(media=b"")}
     assert len(others | {lines}) == 5
+
+
+@pytest.mark.parametrize(
+    ("query", "events"),
+    [
+        (b"", False),
+        (b"?alt=sse", True),
+        (b"?$alt=sse&key=a", True),
+        (b"?alt=json", False),
+        (b"?alt=sse&alt=json", False),
+        (b"?xalt=sse", False),
+        (b"?%61lt=sse", True),
+    ],
+)
+def test_alt_selects_the_form_of_geminis_streams(query: bytes, events: bool) -> None:
+    """Events only where they are asked for; the last word counts."""
+    assert is_asked_as_events(query) is events
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        (b"?key=a", b""),
+        (b"?alt=sse&key=a&KEY=b&k%65y=c&key", b"?alt=sse"),
+        (b"?monkey=a&&keys=b", b"?monkey=a&keys=b"),
+    ],
+)
+def test_no_key_of_a_query_travels_on(query: bytes, left: bytes) -> None:
+    """However it is spelled."""
+    asked = exchange(path=b"/v1beta/models/m:generateContent", query=query)
+    assert read_path(asked, BY_NAME["gemini"]).model == "m"
+    assert asked.query == left

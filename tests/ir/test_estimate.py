@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from flumegate.ir.estimate import IMAGE_TOKENS, TURN_TOKENS, input_tokens
+from flumegate.ir.answer import Answer, Choice
+from flumegate.ir.estimate import IMAGE_TOKENS, TURN_TOKENS, input_tokens, output_tokens, said_bytes
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Output, Request, Tool, Turn
 
@@ -42,3 +43,10 @@ def test_tools_and_schemas_weigh_too() -> None:
 def test_no_request_is_for_nothing() -> None:
     """Clients divide by this number."""
     assert input_tokens(Request(dialect="chat", model="m")) == 1
+
+
+def test_what_was_said_is_weighed_in_bytes() -> None:
+    """Four bytes a token, rounded up."""
+    answer = Answer("id", "m", 0, (Choice((Text("abc"), Text("日"))), Choice((Text("x"),))), None)
+    assert said_bytes(answer) == 7
+    assert [output_tokens(size) for size in (0, 1, 4, 5)] == [0, 1, 1, 2]

@@ -135,11 +135,11 @@ class TranslatedRelay:
         exchange = self._exchange
         if pipe.meaningful and exchange.first_token is None:
             exchange.first_token = monotonic()
-        if not data:
-            return
         if pipe.over:
             self.rest += data  # its end waits for the record
             self._call.deadline = min(self._call.deadline, monotonic() + END_SECONDS)
+        elif not data:
+            return
         elif exchange.head_sent:
             exchange.reply.write(self._frame(data))
         else:

@@ -86,3 +86,19 @@ def test_the_end_of_a_large_answer_tells_its_usage() -> None:
     empty = GeminiTap()
     empty.read_tail(b"nothing")
     assert empty.usage is None
+
+
+def test_a_stream_as_an_array() -> None:
+    """Without `alt=sse` the partial answers come as one array; the last usage and the finish reason count."""
+    tap = GeminiTap()
+    tap.read_whole(
+        b'\n[{"candidates":[{"content":{"parts":[{"text":"a"}]}}],"usageMetadata":{"promptTokenCount":3}},\n'
+        b'{"candidates":[{"finishReason":"STOP"}],"modelVersion":"g",'
+        b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2}}]'
+    )
+    assert (tap.model, tap.finish_reason, tap.complete) == ("g", "STOP", True)
+    assert tap.usage is not None
+    assert (tap.usage.input_tokens, tap.usage.output_tokens) == (3, 2)
+    broken = GeminiTap()
+    broken.read_whole(b'[{"error":{"code":500}}]')
+    assert not broken.complete
