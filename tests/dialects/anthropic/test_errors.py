@@ -38,6 +38,8 @@ def wire(kind: str, message: str) -> bytes:
         (errors.UPSTREAM_CONNECT, "api_error"),
         (errors.UNAVAILABLE, "overloaded_error"),
         (errors.UPSTREAM_TIMEOUT, "timeout_error"),
+        (Kind("spent", 402, "client"), "billing_error"),
+        (Kind("in_conflict", 409, "client"), "conflict_error"),
     ],
     ids=lambda value: value.name if isinstance(value, Kind) else value,
 )

@@ -163,8 +163,26 @@ def test_the_body_may_tell_when_to_try_again(error: dict[str, Any], seconds: flo
 
 @pytest.mark.parametrize("reason", get_args(Reason))
 def test_every_failure_can_be_written(reason: Reason) -> None:
-    """With the class in type and code, since the status is spent; the upstream's own code is kept."""
+    """With the class in type and code, since the status is spent, in the three types that OpenAI has."""
     error = json.loads(write_failure(Failure(reason)))["error"]
     assert list(error) == ["message", "type", "param", "code"]
     assert all(error[name] for name in ("message", "type", "code"))
-    assert type_and_code(Failure(reason, code="own"))[1] == "own"
+    assert error["type"] in ("rate_limit_exceeded", "server_error", "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "written"),
+    [
+        ("overloaded", "server_is_overloaded", "server_is_overloaded"),
+        ("internal", "busy", "busy"),
+        ("overloaded", "UNAVAILABLE", "upstream_overloaded"),
+        ("overloaded", "overloaded_error", "upstream_overloaded"),
+        ("internal", "500", "upstream_failed"),
+        ("rate_limited", "throttlingException", "rate_limit_exceeded"),
+        ("authentication", "invalid_api_key", "upstream_authentication"),
+        ("quota", "insufficient_quota", "upstream_quota"),
+    ],
+)
+def test_a_code_is_one_of_openais_words_or_ours(reason: Reason, code: str, written: str) -> None:
+    """What clients branch on: never another dialect's word, and never the provider's trouble with our own key."""
+    assert type_and_code(Failure(reason, code=code))[1] == written

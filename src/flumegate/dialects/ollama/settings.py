@@ -1,6 +1,6 @@
 """What chat and generate ask for beside the conversation: `options`, `format`, `think`.
 
-Options that only Ollama knows stay behind in an `options` object among the extras.
+Options that only Ollama knows stay behind among the extras, each under its path (`options.num_ctx`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 
 from flumegate.dialects.node import Node, ReadError
+from flumegate.ir.parts import Extras
 from flumegate.ir.request import Effort, Output, Reasoning, Request
 
 _NUMBERS = ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repeat_penalty")
 _INTEGERS = ("top_k", "seed")
 _OPTIONS = {"max_output_tokens": "num_predict", "stop": "stop"} | {name: name for name in (*_NUMBERS, *_INTEGERS)}
+_PREFIX = "options."
 _LEVELS_BY_JSON: dict[bytes, Effort] = {b'"low"': "low", b'"medium"': "medium", b'"high"': "high", b'"max"': "max"}
 _decode_number = msgspec.json.Decoder(int | float).decode
 NAMES = {name: f"options.{wire}" for name, wire in _OPTIONS.items()} | {"output": "format", "reasoning": "think"}
@@ -101,6 +103,22 @@ def write_format(output: Output | None) -> str | msgspec.Raw | None:
     if output is None or output.kind == "text":
         return None
     return msgspec.Raw(output.schema) if output.kind == "schema" and output.schema else "json"
+
+
+def with_options(extras: Extras | None, dialect: str, left: dict[str, msgspec.Raw]) -> Extras | None:
+    """Return what a request has left over, with what its options have left over under their paths."""
+    if not left:
+        return extras
+    fields = {_PREFIX + name: raw for name, raw in left.items()}
+    if extras is None:
+        return Extras(dialect, fields)
+    return msgspec.structs.replace(extras, fields=extras.fields | fields)
+
+
+def take_options(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """Take out of extras what belongs into the options, and return it under the options' own names."""
+    paths = [path for path in fields if path.startswith(_PREFIX)]
+    return {path.removeprefix(_PREFIX): fields.pop(path) for path in paths}
 
 
 def option_members(request: Request) -> dict[str, Any]:

@@ -28,6 +28,9 @@ class _Wrapped(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_OWN_CODE = re.compile(r"(?!.*_error$)[a-z][a-z0-9_]*")
+"""What a code of OpenAI's looks like; what ends in `_error` is a type, OpenAI's or Anthropic's."""
+_NOT_THE_CLIENTS: tuple[Reason, ...] = ("authentication", "quota", "permission")
 _MAX_TEXT = 2_000
 """Characters of a message that are searched for a time to wait."""
 
@@ -111,9 +114,14 @@ _WRITTEN: dict[Reason, tuple[str, str]] = {
 
 
 def type_and_code(failure: Failure) -> tuple[str, str]:
-    """Return OpenAI's `type` for a failure, and its `code`: the upstream's own where it has one."""
+    """Return OpenAI's `type` for a failure, and its `code`: the upstream's own where it is one of OpenAI's words.
+
+    Other dialects' codes (`RESOURCE_EXHAUSTED`, `overloaded_error`) and numbers mean nothing to OpenAI's clients, and
+    those that tell of the provider's own key or account would be taken for the client's.
+    """
     kind, code = _WRITTEN[failure.reason]
-    return kind, failure.code or code
+    own = _OWN_CODE.fullmatch(failure.code) is not None and failure.reason not in _NOT_THE_CLIENTS
+    return kind, failure.code if own else code
 
 
 def write_failure(failure: Failure) -> bytes:

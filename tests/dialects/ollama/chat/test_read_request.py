@@ -177,9 +177,9 @@ def test_settings_under_their_neutral_names() -> None:
     assert request.output.kind == "schema"
     assert json.loads(request.output.schema) == SCHEMA
     assert request.extras is not None
-    left = {"options", "keep_alive", "truncate", "shift", "x_new", "tool_choice"}
-    assert set(request.extras.fields) == left
-    assert "num_ctx" in json.loads(bytes(request.extras.fields["options"]))
+    own = ("num_ctx", "repeat_last_n", "mirostat", "num_keep", "typical_p", "penalize_newline", "num_gpu", "num_thread")
+    left = {"keep_alive", "truncate", "shift", "x_new", "tool_choice"}
+    assert set(request.extras.fields) == left | {f"options.{name}" for name in own}
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_settings() -> None:
     assert (request.stream, request.seed, request.output) == (False, 1, Output("json"))
     assert request.reasoning == Reasoning(effort="low", visible=True)
     assert request.extras == Extras(
-        "ollama_generate", {"keep_alive": msgspec.Raw(b'"5m"'), "options": msgspec.Raw(b'{"num_ctx":9}')}
+        "ollama_generate", {"keep_alive": msgspec.Raw(b'"5m"'), "options.num_ctx": msgspec.Raw(b"9")}
     )
 
 

@@ -14,7 +14,7 @@ from flumegate.dialects.node import Node, ReadError
 from flumegate.dialects.ollama.calls import nested, read_call
 from flumegate.dialects.ollama.images import read_images
 from flumegate.dialects.ollama.names import CHAT
-from flumegate.dialects.ollama.settings import read_settings
+from flumegate.dialects.ollama.settings import read_settings, with_options
 from flumegate.ir.parts import Opaque, Part, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Role, Tool, Turn
 
@@ -33,7 +33,7 @@ def read_request(body: bytes, *, model: str = "", stream: bool = False) -> Reque
     name = node.text("model") or model
     turns = _read_turns(node)
     tools = tuple(_read_tool(tool) for tool in node.nodes("tools"))
-    extras = nested(node, "options", left)
+    extras = with_options(node.left(), CHAT, left)
     return Request(dialect=CHAT, model=name, turns=turns, tools=tools, extras=extras, **settings)
 
 

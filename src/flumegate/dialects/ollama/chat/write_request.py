@@ -14,7 +14,7 @@ from flumegate.dialects.node import give_back
 from flumegate.dialects.ollama.chat.write_messages import Messages
 from flumegate.dialects.ollama.chat.write_tools import write_tools
 from flumegate.dialects.ollama.names import CHAT, GENERATE
-from flumegate.dialects.ollama.settings import option_members, write_format
+from flumegate.dialects.ollama.settings import option_members, take_options, write_format
 from flumegate.dialects.ollama.think import write_think
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Extras
@@ -23,7 +23,6 @@ from flumegate.ir.turns import refuse_no_answer
 from flumegate.ir.written import Abilities, Rename, Written
 
 _TARGET = "Ollama"
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _HINTS = {
     "parallel_tool_calls": "Ollama cannot limit a model to one tool call.",
@@ -77,7 +76,7 @@ def _write_options(members: dict[str, Any], request: Request, abilities: Abiliti
     own = _own_extras(request, losses)
     if own is not None:
         fields = dict(own.fields)
-        options |= _decode_object(fields.pop("options", b"{}"))
+        options |= take_options(fields)
         give_back(members, Extras(CHAT, fields), CHAT)
     if abilities.num_ctx is not None:
         options.setdefault("num_ctx", abilities.num_ctx)

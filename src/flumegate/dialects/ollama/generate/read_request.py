@@ -9,10 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from flumegate.dialects.node import Node
-from flumegate.dialects.ollama.calls import nested
 from flumegate.dialects.ollama.images import read_images
 from flumegate.dialects.ollama.names import GENERATE
-from flumegate.dialects.ollama.settings import read_settings
+from flumegate.dialects.ollama.settings import read_settings, with_options
 from flumegate.ir.parts import Extras, Part, Text
 from flumegate.ir.request import Request, Turn
 
@@ -32,7 +31,7 @@ def read_request(body: bytes, *, model: str = "", stream: bool = False) -> Reque
     name = node.text("model") or model
     turns = _read_turns(node)
     steering = {member: raw for member in _VITAL if (raw := node.raw(member)) not in _NOT_SAID}
-    extras = nested(node, "options", left)
+    extras = with_options(node.left(), GENERATE, left)
     if steering:
         fields = {member: msgspec.Raw(raw) for member, raw in steering.items()}
         extras = Extras(GENERATE, fields | (extras.fields if extras is not None else {}), tuple(steering))
