@@ -117,7 +117,7 @@ def test_a_worker_under_uvloop_speaks_with_a_control_under_asyncio(tmp_path: Pat
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 4), st.binary(max_size=300)), max_size=6),
+    st.lists(st.tuples(st.integers(1, 6), st.binary(max_size=300)), max_size=6),
     st.lists(st.integers(1, 64), min_size=1, max_size=40),
 )
 def test_frames_are_the_same_however_the_bytes_are_cut(sent: list[tuple[int, bytes]], cuts: list[int]) -> None:
@@ -230,6 +230,7 @@ async def test_a_control_that_does_not_read_costs_a_worker_a_bounded_amount(tmp_
         frame(link.COUNTERS, b"\x90"),
         frame(link.HELLO, b"\xc1"),
         frame(link.SNAPSHOT, b""),
+        frame(link.QUESTION, b"\x90"),
     ],
 )
 async def test_damage_closes_the_connection_and_nothing_else(control: Control, bad: bytes) -> None:
@@ -241,3 +242,62 @@ async def test_damage_closes_the_connection_and_nothing_else(control: Control, b
     writer.close()
     async with connected(control.end.path):
         await until(control, lambda: bool(control.hellos))
+
+
+WANTED = Wanted("0123456789abcdef", "key", "project")
+
+
+async def test_each_question_gets_its_own_reply(control: Control) -> None:
+    """Replies may come in any order, and be larger than what may wait unread."""
+    async with connected(control.end.path) as worker:
+        await until(control, lambda: bool(control.hellos))
+        asked = [asyncio.create_task(worker.end.ask(WANTED)) for _ in range(3)]
+        await until(control, lambda: len(control.questions) == 3)
+        for line, question in reversed(control.questions):
+            assert question.wanted == WANTED
+            line.reply(question.number, Stored("found", b"%d" % question.number, b"x" * 1_000_000))
+        replies = await asyncio.gather(*asked)
+        assert [reply.request_body for reply in replies] == [b"1", b"2", b"3"]
+
+
+async def test_a_question_to_nobody_is_answered_at_once(tmp_path: Path) -> None:
+    async with connected(tmp_path / "nobody.sock") as worker:
+        assert await worker.end.ask(WANTED) == Stored("unavailable")
+
+
+async def test_a_question_ends_with_the_connection(control: Control) -> None:
+    """Nobody waits for a control that has died."""
+    async with connected(control.end.path) as worker:
+        await until(control, lambda: bool(control.hellos))
+        asked = asyncio.create_task(worker.end.ask(WANTED))
+        await until(control, lambda: bool(control.questions))
+        control.end.close()
+        assert await asked == Stored("unavailable")
+
+
+async def test_a_question_is_given_up_and_its_late_reply_is_nobodys(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent control costs the asker a bounded time, and what it says later harms no later question."""
+    monkeypatch.setattr(link, "REPLY_SECONDS", 0.01)
+    async with connected(control.end.path) as worker:
+        await until(control, lambda: bool(control.hellos))
+        assert await worker.end.ask(WANTED) == Stored("unavailable")
+        monkeypatch.undo()
+        asked = asyncio.create_task(worker.end.ask(WANTED))
+        await until(control, lambda: len(control.questions) == 2)
+        for number, (line, question) in enumerate(control.questions):
+            line.reply(question.number, Stored("found", b"%d" % number))
+        assert await asked == Stored("found", b"1")
+
+
+async def test_questions_are_bounded(control: Control) -> None:
+    """More than so many unanswered ones are not asked."""
+    async with connected(control.end.path) as worker:
+        await until(control, lambda: bool(control.hellos))
+        asked = [asyncio.create_task(worker.end.ask(WANTED)) for _ in range(link.MOST_QUESTIONS)]
+        await until(control, lambda: len(control.questions) == link.MOST_QUESTIONS)
+        assert await worker.end.ask(WANTED) == Stored("unavailable")
+        for line, question in control.questions:
+            line.reply(question.number, Stored("unknown"))
+        assert {reply.state for reply in await asyncio.gather(*asked)} == {"unknown"}

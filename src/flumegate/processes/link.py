@@ -30,7 +30,7 @@ _UP_BYTES = 8 * 1024 * 1024
 _DOWN_BYTES = SLOT_BYTES
 """Largest frame that a worker accepts: what fits on the shelf fits through the link."""
 _QUEUED_BYTES = 256 * 1024
-"""More than this unread by the other side, and nothing further is queued."""
+"""More than this unread by the other side, and nothing further is queued; replies, which somebody waits for, go on."""
 MOST_QUESTIONS = 64
 """Unanswered ones of one worker; further ones are not asked."""
 REPLY_SECONDS = 2.0
@@ -139,10 +139,10 @@ class _End(asyncio.Protocol):
         self._transport = None
         self.closed()
 
-    def send(self, kind: int, body: bytes) -> bool:
+    def send(self, kind: int, body: bytes, most: int = _QUEUED_BYTES) -> bool:
         """Queue a frame, unless the other side has left too much unread; tell whether it was queued."""
         transport = self._transport
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _QUEUED_BYTES:
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > most:
             return False
         transport.write(frame(kind, body))
         return True
@@ -382,4 +382,4 @@ class WorkerLine(_End):
 
     def reply(self, number: int, stored: Stored) -> None:
         """Answer a question; a worker that does not read gets none, and gives up by itself."""
-        self.send(REPLY, _ENCODER.encode(Reply(number, stored)))
+        self.send(REPLY, _ENCODER.encode(Reply(number, stored)), most=_DOWN_BYTES)
