@@ -1,12 +1,22 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from flumegate.processes import recording
+from flumegate.processes.recording import Recording
+from flumegate.records.request import Content
+from flumegate.records.stored import Stored, Wanted
+from flumegate.spool.append import SpoolWriter
+from flumegate.spool.segments import frame
 from rig.gateway import Gateway, run_gateway
+from rig.records import make_record
 
 KEY = "sk-test-recording-canary"
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
@@ -97,3 +107,52 @@ def test_old_records_are_deleted_at_the_start(tmp_path: Path, days: int) -> None
             gateway.output.wait_for("records_expired")
         assert gateway.stop() == 0
         assert len(ids(gateway)) == (1 if days == 1 else 2)
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[SpoolWriter]:
+    made = SpoolWriter(tmp_path / "spool", "w0", max_bytes=1_000_000)
+    yield made
+    made.close()
+
+
+def make_recording(folder: Path) -> Recording:
+    return Recording(
+        spool=folder / "spool", database_url=f"sqlite:///{folder}/flumegate.db", retention_days=1, live=False
+    )
+
+
+def test_a_question_finds_what_was_written_a_moment_ago(tmp_path: Path, writer: SpoolWriter) -> None:
+    """The spool is carried before the store is asked, at any moment and for every answer anew."""
+    asked = make_recording(tmp_path)
+    asked.start()
+    try:
+        for number in range(20):
+            record = make_record(
+                number, endpoint="responses", lane="translated", response_bytes=2, started_at=time.time()
+            )
+            writer.write([frame(msgspec.msgpack.encode(record))])
+            writer.write_content([frame(msgspec.msgpack.encode(Content(record.id, b"{}", b"[]")))])
+            wanted = Wanted(record.id, record.key_id, record.project)
+            assert asked.look_up(wanted) == Stored("found", b"{}", b"[]")
+            assert asked.look_up(Wanted(record.id, record.key_id, record.project, forget=True)).state == "found"
+            assert asked.look_up(wanted) == Stored("deleted")
+    finally:
+        assert asked.finish(10)
+
+
+def test_a_question_that_cannot_be_answered_says_so(
+    tmp_path: Path, writer: SpoolWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the store is open, and while it cannot be written."""
+    monkeypatch.setattr(recording, "CATCH_UP_SECONDS", 0.05)
+    (tmp_path / "flumegate.db").mkdir()
+    asked = make_recording(tmp_path)
+    wanted = Wanted("0123456789abcdef", "", "")
+    assert asked.look_up(wanted) == Stored("unavailable")
+    writer.write([frame(msgspec.msgpack.encode(make_record(1)))])
+    asked.start()
+    try:
+        assert asked.look_up(wanted) == Stored("unavailable")
+    finally:
+        asked.finish(10)
