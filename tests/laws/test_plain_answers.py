@@ -263,3 +263,58 @@ def test_a_conversation_sent_back_loses_nothing(client: str, target: Target) -> 
     assert write is not None
     losses = write(Question("sent-back", client, body).read(), target.abilities).losses
     assert [loss for loss in losses if loss.kind != "invented"] == []
+
+
+EMPTY = {
+    "chat": {
+        "messages": [{"role": "user", "content": "a"}],
+        "tools": [{"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object"}}}],
+        "stop": [],
+        "modalities": [],
+        "user": "",
+    },
+    "responses": {
+        "input": [{"role": "user", "content": "a"}],
+        "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "include": [],
+        "prompt_cache_key": "",
+    },
+    "messages": {
+        "max_tokens": 64,
+        "messages": [{"role": "user", "content": "a"}],
+        "system": [],
+        "tools": [],
+        "tool_choice": {"type": "auto"},
+        "stop_sequences": [],
+        "mcp_servers": [],
+    },
+    "ollama_chat": {
+        "messages": [{"role": "user", "content": "a", "images": [], "tool_calls": []}],
+        "tools": [{"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object"}}}],
+        "options": {"stop": []},
+        "keep_alive": "",
+    },
+    "gemini": {
+        "contents": [{"role": "user", "parts": [{"text": "a"}]}],
+        "tools": [{"functionDeclarations": []}],
+        "toolConfig": {"functionCallingConfig": {"mode": "AUTO", "allowedFunctionNames": []}},
+        "safetySettings": [],
+        "generationConfig": {"stopSequences": [], "responseModalities": []},
+    },
+}
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+@pytest.mark.parametrize("client", EMPTY)
+def test_what_is_empty_is_left_out(client: str, target: Target) -> None:
+    """Several providers refuse empty lists (case 30); leaving them out is no loss."""
+    body = json.dumps({"model": "tern-2"} | EMPTY[client], separators=(",", ":")).encode()
+    write = CODECS[target.codec].write_request
+    assert write is not None
+    done = write(Question("empty", client, body).read(), target.abilities)
+    assert [loss for loss in done.losses if loss.kind != "invented"] == []
+    if target.codec != client:
+        assert b"[]" not in done.body
+        assert b'""' not in done.body

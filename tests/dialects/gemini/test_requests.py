@@ -795,3 +795,10 @@ def test_a_count_is_one_number() -> None:
     assert read_count_answer(write_count_answer(7)) == 7
     with pytest.raises(ReadError):
         read_count_answer(b"{}")
+
+
+def test_an_empty_stop_sequence_is_left_out() -> None:
+    """It would end every answer at once, or be refused."""
+    body, written = say(stop=("", "a"))
+    assert body["generationConfig"]["stopSequences"] == ["a"]
+    assert codes(written) == ["dropped:stop"]

@@ -42,6 +42,9 @@ def write_generation(request: Request, abilities: Abilities, losses: Losses) -> 
         losses.approximated("max_output_tokens", f"The model gives no more than {most} tokens.")
         limit = most
     stop = request.stop
+    if request.dialect != NAME and not all(stop):
+        losses.dropped("stop", "Gemini takes no empty stop sequences.")
+        stop = tuple(one for one in stop if one)
     if len(stop) > _MAX_STOPS:
         losses.dropped("stop", f"Gemini takes {_MAX_STOPS} sequences; the others are left out.")
     settings = {

@@ -461,7 +461,7 @@ def test_a_choice_without_tools_is_left_out() -> None:
     """Case 30: Anthropic refuses it."""
     written = write(tool_choice=ToolChoice("required"), parallel_tool_calls=False)
     assert tools_of(written) == (None, None)
-    assert codes(written) == ["dropped:tool_choice", "dropped:parallel_tool_calls"]
+    assert codes(written) == ["dropped:tool_choice"]
     assert codes(write(tool_choice=ToolChoice("auto"))) == []
 
 

@@ -449,6 +449,7 @@ FATES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], list[str]]] = 
     ({"presence_penalty": 1.0, "frequency_penalty": 1.0}, {}, {}, ["presence_penalty", "frequency_penalty"]),
     ({"logit_bias": b"{}", "cache": CacheMark()}, {}, {}, ["logit_bias", "cache"]),
     ({"stop": ("x",)}, {}, {}, ["refused:stop"]),
+    ({"stop": ("",)}, {}, {}, []),
     ({"candidates": 2}, {}, {}, ["refused:candidates"]),
     ({"candidates": 1}, {}, {}, []),
     ({"temperature": 0.1, "top_p": 0.2}, {}, {"temperature": 0.1, "top_p": 0.2}, []),

@@ -73,7 +73,7 @@ def _write_hosted(draft: Draft, tool: Tool) -> dict[str, Any] | None:
 def _write_choice(draft: Draft, members: dict[str, Any], choice: ToolChoice | None) -> None:
     parallel = draft.request.parallel_tool_calls
     if "tools" not in members:
-        _without_tools(draft, choice, parallel)
+        _without_tools(draft, choice)
         return
     if choice is None and parallel is not False:
         return  # several calls at once are the default
@@ -89,14 +89,12 @@ def _write_choice(draft: Draft, members: dict[str, Any], choice: ToolChoice | No
     members["tool_choice"] = written
 
 
-def _without_tools(draft: Draft, choice: ToolChoice | None, parallel: bool | None) -> None:  # noqa: FBT001 - a value
+def _without_tools(draft: Draft, choice: ToolChoice | None) -> None:
     forced = choice is not None and (choice.mode in ("required", "named") or choice.required)
     if forced and draft.request.tools:
         draft.losses.refused("tool_choice", "None of the tools that must be called can be offered.")
     elif choice is not None and choice.mode not in ("auto", "none"):
         draft.losses.dropped("tool_choice", "There is no tool to choose.")
-    if parallel is not None:
-        draft.losses.dropped("parallel_tool_calls", "There is no tool to call.")
 
 
 def _kind_of(draft: Draft, choice: ToolChoice | None) -> str:

@@ -139,7 +139,7 @@ class ToolWriter:
         if not written:
             if choice.mode in ("required", "named"):
                 self.losses.refused("tool_choice", "A tool must be called, and none of the tools can be offered.")
-            elif choice.mode != "none":
+            elif choice.mode == "allowed":
                 self.losses.dropped("tool_choice", "There are no tools to choose from.")
             return None
         self.losses.extras(choice.extras, "tool_choice", (CHAT,), TARGET)

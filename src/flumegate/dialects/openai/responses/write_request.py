@@ -142,7 +142,7 @@ def _report_unknown(request: Request, losses: Losses) -> None:
         losses.dropped("cache", f"{TARGET} places its own cache breakpoints.")
     if request.dialect != NAME:
         refuse_unanswered(request.turns, losses)
-    if request.stop:
+    if any(request.stop):
         losses.refused("stop", f"{TARGET} has no stop sequences.")
     if request.candidates is not None and request.candidates > 1:
         losses.refused("candidates", f"{TARGET} gives one answer.")
