@@ -259,8 +259,8 @@ def test_a_message_that_starts_with_content() -> None:
         (event("content_block_start", index=0) + ending(), ()),
         (event("content_block_delta", index=0) + start() + ending(), ()),
         (start() + b"data: [DONE]\n\n" + ending(), ()),
-        (event("message_stop"), ()),
-        (event("message_delta") + event("message_stop"), ()),
+        (start() + event("message_stop"), ()),
+        (start() + event("message_delta") + event("message_stop"), ()),
         (
             start() + opened(0, type="text", text="") + delta(0, type="citations_delta") + ending(),
             (Text(""),),
@@ -272,7 +272,7 @@ def test_a_message_that_starts_with_content() -> None:
             + ending(),
             (ToolCall("t", "f"),),
         ),
-        (b'data: {"type":"message_stop","error":{}}', ()),
+        (start() + b'data: {"type":"message_stop","error":{}}', ()),
     ],
     ids=range(20),
 )  # fmt: skip
@@ -358,3 +358,13 @@ def test_grammar(pieces: list[bytes]) -> None:
 def test_choices_are_one() -> None:
     """An empty answer is one choice that says nothing."""
     assert fold(read(start(), ending())).choices == (Choice((), Finish("stop", "end_turn")),)
+
+
+def test_an_end_before_any_beginning_is_no_answer() -> None:
+    """An empty answer is one that began: events that only close something say nothing."""
+    reader = MessagesStreamReader()
+    data = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n'
+    found = [*reader.feed(data + b'event: message_stop\ndata: {"type":"message_stop"}\n\n'), *reader.close()]
+    (failed,) = found
+    assert isinstance(failed, e.Failed)
+    assert failed.failure.reason == "garbage"

@@ -178,7 +178,9 @@ class MessagesStreamReader:
         self._note_end(event)
 
     def _stop(self) -> None:
-        self._begin()
+        if not self._started:
+            self._fail(Failure("garbage", "The stream ends before anything has begun."))
+            return
         for index in list(self._open):
             self._close_block(index)  # on max_tokens the last block may lack its end
         found = self._found | self._counters.left
