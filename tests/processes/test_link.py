@@ -301,3 +301,22 @@ async def test_questions_are_bounded(control: Control) -> None:
         for line, question in control.questions:
             line.reply(question.number, Stored("unknown"))
         assert {reply.state for reply in await asyncio.gather(*asked)} == {"unknown"}
+
+
+async def test_questions_that_were_given_up_are_bounded_too(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control that is behind with answers is not piled up with questions that nobody waits for any more."""
+    async with connected(control.end.path) as worker:
+        await until(control, lambda: bool(control.hellos))
+        monkeypatch.setattr(link, "REPLY_SECONDS", 0.001)
+        for _ in range(link.MOST_QUESTIONS):
+            await worker.end.ask(WANTED)
+        await until(control, lambda: len(control.questions) == link.MOST_QUESTIONS)
+        monkeypatch.undo()
+        assert await worker.end.ask(WANTED) == Stored("unavailable")
+        assert len(control.questions) == link.MOST_QUESTIONS
+        line, question = control.questions[0]
+        line.reply(question.number, Stored("unknown"))
+        asked = asyncio.create_task(worker.end.ask(WANTED))
+        await until(control, lambda: len(control.questions) == link.MOST_QUESTIONS + 1)
+        line.reply(control.questions[-1][1].number, Stored("unknown"))
+        assert await asked == Stored("unknown")

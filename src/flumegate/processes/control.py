@@ -122,8 +122,12 @@ class Control:
         future = loop.run_in_executor(self.looking, self.recording.look_up, question.wanted)
 
         def tell(done: asyncio.Future[Stored]) -> None:
-            if not done.cancelled():
-                line.reply(question.number, done.result())
+            if done.cancelled():
+                return
+            bug = done.exception()
+            if bug is not None:
+                log.event("error", "question_failed", bug=repr(bug)[:300])
+            line.reply(question.number, Stored("unavailable") if bug is not None else done.result())
 
         future.add_done_callback(tell)
 

@@ -345,6 +345,7 @@ class WorkerLine(_End):
         self._control = control
         self.hello: Hello | None = None
         self._sent_version = 0
+        self._open_questions = 0
 
     def closed(self) -> None:
         """Leave the list of workers."""
@@ -367,7 +368,7 @@ class WorkerLine(_End):
             self.catch_up()
             self._control.on_report(self.hello, report)
         elif kind == QUESTION and self.hello is not None:
-            self._control.on_question(self, _QUESTION.decode(body))
+            self._be_asked(_QUESTION.decode(body))
         else:
             raise DamagedFrameError(f"kind {kind} from a worker")
 
@@ -380,6 +381,15 @@ class WorkerLine(_End):
         """Send the sum over the other workers."""
         self.send(PEERS, _ENCODER.encode(counters))
 
+    def _be_asked(self, question: Question) -> None:
+        # Counted here, too: a worker gives up and asks again, but what it asked before is still being looked up.
+        self._open_questions += 1
+        if self._open_questions > MOST_QUESTIONS:
+            self.reply(question.number, Stored("unavailable"))
+        else:
+            self._control.on_question(self, question)
+
     def reply(self, number: int, stored: Stored) -> None:
-        """Answer a question; a worker that does not read gets none, and gives up by itself."""
+        """Answer a question, once; a worker that does not read gets no answer, and gives up by itself."""
+        self._open_questions -= 1
         self.send(REPLY, _ENCODER.encode(Reply(number, stored)), most=_DOWN_BYTES)

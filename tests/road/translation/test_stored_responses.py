@@ -23,7 +23,9 @@ TOOL: FunctionToolParam = {"type": "function", "name": "weather", "parameters": 
 def keeping() -> Iterator[Stage]:
     """A gateway of two workers that keeps contents."""
     with run_stage(
-        records={"content": "full", "max_request_bytes": 4000}, auth={"static_keys": [KEY, OTHER_KEY]}
+        records={"content": "full", "max_request_bytes": 4000},
+        auth={"static_keys": [KEY, OTHER_KEY]},
+        server={"workers": 2},
     ) as running:
         yield running
 
