@@ -194,12 +194,12 @@ def write(*parts: Part, reason: FinishReason = "stop", raw: str = "", **members:
     [
         (Text("a"), {"text": "a"}, []),
         (Thinking(("a", "b")), {"text": "a\n\nb", "thought": True}, []),
-        (Refusal("No."), {"text": "No."}, ["approximated:candidates.content.parts"]),
+        (Refusal("No."), {"text": "No."}, ["approximated:content"]),
         (ToolCall("c", "f", '{"a":1}'), {"functionCall": {"id": "c", "name": "f", "args": {"a": 1}}}, []),
-        (ToolCall("c", "f", "{"), None, ["refused:candidates.content.parts"]),
-        (Opaque("messages", "x", b"{}"), None, ["dropped:candidates.content.parts"]),
+        (ToolCall("c", "f", "{"), None, ["refused:content"]),
+        (Opaque("messages", "x", b"{}"), None, ["dropped:content"]),
         (Opaque("gemini", "x", b'{"x":{}}'), {"x": {}}, []),
-        (ToolResult("c"), None, ["dropped:candidates.content.parts"]),
+        (ToolResult("c"), None, ["dropped:content"]),
         (
             Media("image", "image/png", url="https://river.example/a"),
             {"fileData": {"mimeType": "image/png", "fileUri": "https://river.example/a"}},
@@ -208,7 +208,7 @@ def write(*parts: Part, reason: FinishReason = "stop", raw: str = "", **members:
         (
             Text("a", extras=Extras("chat", {"x": msgspec.Raw(b"1")})),
             {"text": "a"},
-            ["dropped:candidates.content.parts.x"],
+            ["dropped:content.x"],
         ),
     ],
 )  # fmt: skip - one line a row
@@ -232,14 +232,14 @@ def test_a_call_that_was_cut_short_is_left_out() -> None:
     body, losses = write(Text("a"), ToolCall("c", "f", '{"a'), reason="length")
     assert body["candidates"][0]["content"]["parts"] == [{"text": "a"}]
     assert body["candidates"][0]["finishReason"] == "MAX_TOKENS"
-    assert losses == ["dropped:candidates.content.parts"]
+    assert losses == ["dropped:content"]
 
 
 @pytest.mark.parametrize(
     ("reason", "raw", "word", "loss"),
     [
         ("tool", "tool_calls", "STOP", []),
-        ("pause", "pause_turn", "STOP", ["approximated:candidates.finishReason"]),
+        ("pause", "pause_turn", "STOP", ["approximated:finish_reason"]),
         ("context_full", "x", "MAX_TOKENS", []),
         ("filter", "content_filter", "SAFETY", []),
         ("refusal", "refusal", "SAFETY", []),
@@ -259,7 +259,7 @@ def test_names_of_an_answer() -> None:
     assert body["createTime"] == "1970-01-01T00:00:05Z"
     assert losses == ["dropped:x"]
     met = Answer(choices=(Choice((Text("a"),), Finish("stop_sequence", stop_sequence="END")),))
-    assert [loss.code for loss in write_answer(met, asked())[1]] == ["dropped:candidates.stop_sequence"]
+    assert [loss.code for loss in write_answer(met, asked())[1]] == ["dropped:stop_sequence"]
 
 
 def test_citations_are_said_as_sources() -> None:

@@ -378,10 +378,9 @@ def test_what_cannot_be_streamed_is_reported() -> None:
     written = b"".join(map(writer.write, events))
     assert [loss.code for loss in writer.losses.found] == [
         "dropped:x",
-        "approximated:candidates.content.parts",
-        "dropped:candidates.content.parts",
-        "dropped:candidates.content.parts.x",
-        "dropped:candidates.x",
+        "approximated:content",
+        "dropped:content",
+        "dropped:content.x",
     ]
     parts = folded([written]).choices[0].parts
     assert parts[:2] == (Text("No.a"), Thinking(("bc",), "sig", "gemini"))

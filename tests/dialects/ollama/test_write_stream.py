@@ -159,7 +159,7 @@ PARTS: dict[str, tuple[list[e.Event], list[dict[str, Any]], list[str]]] = {
     "a refusal": (
         [e.Opened(0, Refusal("")), e.Grew(0, "No."), e.Closed(0)],
         [said(content="No.")],
-        ["approximated:refusal"],
+        ["approximated:content"],
     ),
     "state at the end": ([e.Opened(0, Thinking()), e.Closed(0, "sig", "messages")], [], ["dropped:reasoning"]),
     "state of a call": (
@@ -170,12 +170,12 @@ PARTS: dict[str, tuple[list[e.Event], list[dict[str, Any]], list[str]]] = {
     "a source": ([e.Opened(0, Text("")), e.Cited(0, Citation("u")), e.Closed(0)], [], ["dropped:citations"]),
     "an image": ([e.Opened(0, Media("image", data="AAAA")), e.Closed(0)], [said(images=["AAAA"])], []),
     "a sound": ([e.Opened(0, Media("audio", data="AAAA")), e.Closed(0)], [], ["refused:audio"]),
-    "a trace": ([e.Opened(0, Opaque("messages", "t", b"{}", vital=False)), e.Closed(0)], [], ["dropped:t"]),
+    "a trace": ([e.Opened(0, Opaque("messages", "t", b"{}", vital=False)), e.Closed(0)], [], ["dropped:content"]),
     "a result": ([e.Opened(0, ToolResult("c")), e.Closed(0)], [], ["dropped:tool_results"]),
     "members of others": (
         [e.Opened(0, Text("", extras=ODD)), e.Closed(0), e.Opened(1, Thinking(extras=ODD)), e.Closed(1)],
         [],
-        ["dropped:x"],
+        ["dropped:content.x", "dropped:content.x"],
     ),
     "another choice": (
         [e.Opened(0, Text(""), 1), e.Grew(0, "b"), e.Closed(0), e.Finished(Finish("stop"), 1)],

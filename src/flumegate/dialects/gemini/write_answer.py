@@ -70,16 +70,15 @@ def write_block(finish: Finish) -> Members:
 
 
 def _write_candidate(choice: Choice, number: int, writer: PartWriter, losses: Losses) -> Members:
-    at = f"candidates[{number}]"
     cut = choice.finish.reason in ("length", "context_full", "filter")
     parts = [
         written
         for place, part in enumerate(choice.parts)
-        if (written := writer.write(part, f"{at}.content.parts[{place}]", cut=cut)) is not None
+        if (written := writer.write(part, f"content[{place}]", cut=cut)) is not None
     ]
     content: Members = {"parts": parts, "role": "model"} if parts else {"role": "model"}
-    members: Members = {"content": content} | write_end(choice.finish, at, losses) | {"index": number}
-    losses.extras(choice.extras, at, (NAME,), TARGET)
+    members: Members = {"content": content} | write_end(choice.finish, losses) | {"index": number}
+    losses.extras(choice.extras, "", (NAME,), TARGET)
     give_back(members, choice.extras)
     for part in choice.parts:
         if isinstance(part, Text):
@@ -97,12 +96,12 @@ def _beside(text: Text, members: Members) -> Members:
     return beside
 
 
-def write_end(finish: Finish, at: str, losses: Losses) -> Members:
+def write_end(finish: Finish, losses: Losses) -> Members:
     """Return why a candidate ended."""
     if finish.stop_sequence:
-        losses.dropped(f"{at}.stop_sequence", "Gemini does not tell which sequence was met.")
+        losses.dropped("stop_sequence", "Gemini does not tell which sequence was met.")
     if finish.reason == "pause":
-        losses.approximated(f"{at}.finishReason", "Gemini has no pauses; the answer looks complete.")
+        losses.approximated("finish_reason", "Gemini has no pauses; the answer looks complete.")
     end: Members = {"finishReason": write_finish(finish)}
     if finish.detail:
         end["finishMessage"] = finish.detail

@@ -111,7 +111,7 @@ class GeminiStreamWriter:
         block = self._blocks[event.index] = _Block(event, around)
         self._spoke.add(event.choice)
         if isinstance(part, Refusal):
-            self.losses.approximated(self._at(event.choice), "Gemini has no refusals; it is said as text.")
+            self.losses.approximated(_at(event.index), "Gemini has no refusals; it is said as text.")
         if block.held or not isinstance(part, Text | Refusal | Thinking):
             return b""
         before = part.texts[0] if isinstance(part, Thinking) and part.texts else ""
@@ -124,9 +124,6 @@ class GeminiStreamWriter:
             b'{"candidates":[{"content":{"parts":[{"text":',
             b'%b}],"role":"model"},"index":%d}]%b' % (behind, choice, self._tail),
         )
-
-    def _at(self, choice: int) -> str:
-        return f"candidates[{choice}].content.parts"
 
     def _say(self, block: _Block, text: str) -> bytes:
         before, behind = block.around
@@ -177,7 +174,7 @@ class GeminiStreamWriter:
                 return b""
             case _:
                 pass  # comes whole
-        written = self._parts.write(part, self._at(block.choice), cut=True)
+        written = self._parts.write(part, _at(event.index), cut=True)
         if written is None:
             if isinstance(part, ToolCall):
                 self._broken = part.name
@@ -206,16 +203,19 @@ class GeminiStreamWriter:
         return self.last(_encode(members | self._head))
 
     def _write_finish(self, finished: Finished) -> Members:
-        at = f"candidates[{finished.choice}]"
         content = {"parts": [{"text": ""}], "role": "model"}
-        candidate: Members = {"content": content} | write_end(finished.finish, at, self.losses)
+        candidate: Members = {"content": content} | write_end(finished.finish, self.losses)
         candidate["index"] = finished.choice
-        self.losses.extras(finished.extras, at, (NAME,), TARGET)
+        self.losses.extras(finished.extras, "", (NAME,), TARGET)
         give_back(candidate, finished.extras)
         return candidate
 
     def _fail(self, failure: Failure) -> bytes:
         return self.last(write_failure(failure))
+
+
+def _at(index: int) -> str:
+    return f"content[{index}]"
 
 
 class GeminiArrayWriter(GeminiStreamWriter):

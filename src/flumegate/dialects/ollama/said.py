@@ -38,24 +38,24 @@ class Reporter:
         if citations:
             self.once("citations", "Ollama's answers name no sources.")
 
-    def extras(self, extras: Extras | None) -> None:
+    def extras(self, extras: Extras | None, at: str = "") -> None:
         """Report members that only another dialect knows."""
-        self._losses.extras(extras, "", OWN, TARGET)
+        self._losses.extras(extras, at, OWN, TARGET)
 
-    def refusal(self) -> None:
+    def refusal(self, at: str) -> None:
         """Report that a refusal becomes text."""
         if "refusal" not in self._reported:
             self._reported.add("refusal")
-            self._losses.approximated("refusal", "Ollama has no refusals: it becomes text.")
+            self._losses.approximated(at, "Ollama has no refusals: it becomes text.")
 
     def media(self, part: Media) -> None:
         """Report a medium that cannot be said."""
         what = "an image that is not sent along" if part.kind == "image" else f"a part of the kind {part.kind!r}"
         self._losses.refused(part.kind, f"Ollama's answers cannot hold {what}.")
 
-    def opaque(self, part: Opaque) -> None:
+    def opaque(self, part: Opaque, at: str) -> None:
         """Report a block that only another dialect knows."""
-        self._losses.opaque(part, TARGET)
+        self._losses.opaque(msgspec.structs.replace(part, at=at), TARGET)
 
     def results(self) -> None:
         """Report the result of a tool that ran at the provider."""
@@ -100,35 +100,35 @@ def first_choice(answer: Answer, losses: Losses) -> Choice:
 def gather(choice: Choice, reporter: Reporter) -> Said:
     """Return what an answer says; report what has no place."""
     said = Said()
-    for part in choice.parts:
-        _take(said, part, reporter)
+    for number, part in enumerate(choice.parts):
+        _take(said, part, reporter, f"content[{number}]")
     return said
 
 
-def _take(said: Said, part: Part, reporter: Reporter) -> None:
+def _take(said: Said, part: Part, reporter: Reporter, at: str) -> None:
     match part:
         case Text():
             said.texts.append(part.text)
             if part.logprobs:
                 said.logprobs.append(part.logprobs)
             reporter.cited(part.citations)
-            reporter.extras(part.extras)
+            reporter.extras(part.extras, at)
         case Thinking():
             said.thinking += [text for text in part.texts if text]
             reporter.state(part.signature)
-            reporter.extras(part.extras)
+            reporter.extras(part.extras, at)
         case ToolCall():
             said.calls.append(part)
             reporter.state(part.signature)
-            reporter.extras(part.extras)
+            reporter.extras(part.extras, at)
         case Refusal():
             said.texts.append(part.text)
-            reporter.refusal()
+            reporter.refusal(at)
         case Media() if part.kind == "image" and part.data:
             said.images.append(part.data)
         case Media():
             reporter.media(part)
         case Opaque():
-            reporter.opaque(part)
+            reporter.opaque(part, at)
         case _:
             reporter.results()

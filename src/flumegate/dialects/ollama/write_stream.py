@@ -101,27 +101,28 @@ class LineStreamWriter:
         if event.choice:
             self._report.once("choices", "Ollama gives one answer: the others are left out.")
             return b""
+        at = f"content[{event.index}]"
         match part:
             case Text():
                 self._blocks[event.index] = Text
-                self._report.extras(part.extras)
+                self._report.extras(part.extras, at)
                 return self._text(part.text, b"")
             case Refusal():
                 self._blocks[event.index] = Text
-                self._report.refusal()
+                self._report.refusal(at)
                 return self._text(part.text, b"")
             case Thinking():
                 self._blocks[event.index] = Thinking
                 self._report.state(part.signature)
-                self._report.extras(part.extras)
+                self._report.extras(part.extras, at)
             case ToolCall():
                 self._held[event.index] = (part, [part.arguments])
                 self._report.state(part.signature)
-                self._report.extras(part.extras)
+                self._report.extras(part.extras, at)
             case Media():
                 return self._media(part)
             case Opaque():
-                self._report.opaque(part)
+                self._report.opaque(part, at)
             case _:
                 self._report.results()
         return b""

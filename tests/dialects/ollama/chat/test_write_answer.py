@@ -74,7 +74,7 @@ PARTS: dict[str, tuple[tuple[Part, ...], dict[str, Any], list[str]]] = {
         ["dropped:reasoning"],
     ),
     "a broken call": ((ToolCall("c1", "tide", '{"a":'),), {"content": ""}, ["refused:tool_calls"]),
-    "a refusal": ((Refusal("No."), Refusal(" Never.")), {"content": "No. Never."}, ["approximated:refusal"]),
+    "a refusal": ((Refusal("No."), Refusal(" Never.")), {"content": "No. Never."}, ["approximated:content"]),
     "sources, once": (
         (Text("a", citations=(Citation("u"),)), Text("b", citations=(Citation("v"),))),
         {"content": "ab"},
@@ -86,14 +86,14 @@ PARTS: dict[str, tuple[tuple[Part, ...], dict[str, Any], list[str]]] = {
     "members of others": (
         (Text("a", extras=ODD), Thinking(("b",), extras=ODD), CALL),
         {"content": "a", "thinking": "b", "tool_calls": [WIRE_CALL]},
-        ["dropped:x"],
+        ["dropped:content.x", "dropped:content.x"],
     ),
     "a trace": (
         (Opaque("messages", "server_tool_use", b"{}", vital=False),),
         {"content": ""},
-        ["dropped:server_tool_use"],
+        ["dropped:content"],
     ),
-    "a block that matters": ((Opaque("messages", "odd", b"{}"),), {"content": ""}, ["refused:odd"]),
+    "a block that matters": ((Opaque("messages", "odd", b"{}"),), {"content": ""}, ["refused:content"]),
     "a result": ((ToolResult("c"),), {"content": ""}, ["dropped:tool_results"]),
 }
 

@@ -135,8 +135,8 @@ def test_what_is_no_text_is_told() -> None:
     )
     answer = Answer(choices=(Choice(parts, Finish("tool"), extras),), extras=extras)
     expected = {
-        "approximated:prompt", "dropped:reasoning", "dropped:citations", "approximated:refusal", "dropped:tool_calls",
-        "dropped:content", "approximated:finish_reason", "dropped:choices.x", "dropped:x",
+        "approximated:prompt", "dropped:reasoning", "dropped:citations", "approximated:content",
+        "dropped:content", "approximated:finish_reason", "dropped:x",
     }  # fmt: skip
     body, losses = write_answer(answer, asked())
     assert {loss.code for loss in losses} == expected

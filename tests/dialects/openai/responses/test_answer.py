@@ -330,14 +330,14 @@ def test_every_end_has_a_status(finish: Finish, parts: tuple[Part, ...], status:
 
 FOREIGN = Extras("chat", {"x": msgspec.Raw(b"1")})
 LOST: list[tuple[Answer, list[str], list[str]]] = [
-    (of(Media("image", "image/png", "AA")), ["approximated:output"], ["image_generation_call"]),
-    (of(Media("audio", "audio/wav", "AA")), ["dropped:output"], []),
-    (of(Opaque("messages", "server_tool_use", b"{}", vital=False, at="x")), ["dropped:x"], []),
-    (of(ToolResult("c")), ["dropped:output"], []),
+    (of(Media("image", "image/png", "AA")), ["approximated:content"], ["image_generation_call"]),
+    (of(Media("audio", "audio/wav", "AA")), ["dropped:content"], []),
+    (of(Opaque("messages", "server_tool_use", b"{}", vital=False)), ["dropped:content"], []),
+    (of(ToolResult("c")), ["dropped:content"], []),
     (of(Text("x", (Citation(quote="q"),))), ["dropped:citations"], ["message"]),
-    (of(Text("x", extras=FOREIGN), extras=FOREIGN), ["dropped:x", "dropped:output.x"], ["message"]),
+    (of(Text("x", extras=FOREIGN), extras=FOREIGN), ["dropped:x", "dropped:content.x"], ["message"]),
     (Answer(), [], []),
-    (Answer(choices=(Choice(), Choice())), ["dropped:candidates"], []),
+    (Answer(choices=(Choice(), Choice())), ["dropped:choices"], []),
     (of(Opaque("responses", "output_hologram", b'{"type":"h"}', at="output[0].content[1]")), [], ["h"]),
 ]
 

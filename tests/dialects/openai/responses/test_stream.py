@@ -503,11 +503,11 @@ def test_a_broken_stream_ends_in_an_error(before: list[e.Event]) -> None:
 
 FOREIGN = Extras("chat", {"x": msgspec.Raw(b"1")})
 LOST: list[tuple[Part, list[str], list[str]]] = [
-    (Media("image", "image/png", "AA"), ["approximated:output"], ["image_generation_call"]),
-    (Media("audio", "audio/wav", "AA"), ["dropped:output"], []),
-    (Opaque("messages", "server_tool_use", b"{}", vital=False, at="x"), ["dropped:x"], []),
-    (ToolResult("c"), ["dropped:output"], []),
-    (Text("", (), extras=FOREIGN), ["dropped:output.x"], ["message"]),
+    (Media("image", "image/png", "AA"), ["approximated:content"], ["image_generation_call"]),
+    (Media("audio", "audio/wav", "AA"), ["dropped:content"], []),
+    (Opaque("messages", "server_tool_use", b"{}", vital=False), ["dropped:content"], []),
+    (ToolResult("c"), ["dropped:content"], []),
+    (Text("", (), extras=FOREIGN), ["dropped:content.x"], ["message"]),
     (Opaque("responses", "h", b'{"type":"h"}', at="output[0].content[1]"), [], ["h"]),
 ]
 
@@ -523,7 +523,7 @@ def test_what_cannot_be_said_is_reported(part: Part, losses: list[str], kinds: l
 def test_a_client_gets_one_of_several_answers() -> None:
     two = Answer(choices=(Choice((Text("a"),)), Choice((Text("b", (Citation("u"),)), Text("c")))))
     found, losses = written(unfold(two))
-    assert losses == ["dropped:candidates"]
+    assert losses == ["dropped:choices"]
     assert len(found[-1]["response"]["output"]) == 1
 
 

@@ -36,8 +36,8 @@ def write_answer(answer: Answer, asked: Asked) -> tuple[bytes, tuple[Loss, ...]]
     losses = Losses()
     report(losses, answer.extras)
     choice = answer.choices[0] if answer.choices else Choice()
-    for number in range(1, len(answer.choices)):
-        losses.dropped(f"choices[{number}]", f"{TARGET} gives one answer at a time.")
+    if len(answer.choices) > 1:
+        losses.dropped("choices", f"{TARGET} gives one answer at a time.")
     blocks: list[Block | None] = []
     for number, part in enumerate(choice.parts):
         block = _write_part(losses, choice, number, asked.seed)

@@ -130,7 +130,7 @@ class MessagesStreamWriter:
 
     def _open(self, event: e.Opened) -> bytes:
         if event.choice:
-            self._lose(f"choices[{event.choice}]", f"{TARGET} gives one answer at a time.")
+            self._lose("choices", f"{TARGET} gives one answer at a time.")
             return b""
         block = self._block_of(event.part, event.index)
         if block is None:

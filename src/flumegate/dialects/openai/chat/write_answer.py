@@ -15,7 +15,7 @@ from flumegate.dialects.openai.chat.thinking import write_thinking, write_though
 from flumegate.dialects.openai.usage import write_usage
 from flumegate.ir.answer import Answer, Asked, Choice
 from flumegate.ir.loss import Loss, Losses
-from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall
+from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 
 Json = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
@@ -64,7 +64,7 @@ class CallNames:
 
 def _choice(choice: Choice, number: int, names: CallNames, *, old_form: bool, losses: Losses) -> Json:
     outer, inner = leftovers.divided(choice.extras)
-    message = _message(choice, names, old_form=old_form, losses=losses, at=f"choices[{number}]")
+    message = _message(choice, names, old_form=old_form, losses=losses)
     leftovers.give_back(message, inner)
     logprobs = [part.logprobs for part in choice.parts if isinstance(part, Text) and part.logprobs]
     members: Json = {
@@ -78,7 +78,7 @@ def _choice(choice: Choice, number: int, names: CallNames, *, old_form: bool, lo
     if choice.finish.reason == "pause":
         note_pause(losses)
     leftovers.give_back(members, outer)
-    losses.extras(outer, f"choices[{number}]", (CHAT,), TARGET)
+    losses.extras(outer, "", (CHAT,), TARGET)
     return members
 
 
@@ -93,7 +93,7 @@ def _joined(lists: list[bytes]) -> msgspec.Raw:
     return msgspec.Raw(_encode([item for one in lists for item in msgspec.json.decode(one)]))
 
 
-def _message(choice: Choice, names: CallNames, *, old_form: bool, losses: Losses, at: str) -> Json:
+def _message(choice: Choice, names: CallNames, *, old_form: bool, losses: Losses) -> Json:
     texts = [part for part in choice.parts if isinstance(part, Text)]
     refusals = [part.text for part in choice.parts if isinstance(part, Refusal)]
     if not refusals and choice.finish.reason == "refusal" and choice.finish.detail:
@@ -113,10 +113,11 @@ def _message(choice: Choice, names: CallNames, *, old_form: bool, losses: Losses
             note_old_form(losses)
     elif calls:
         message["tool_calls"] = [write_call(call, names.of(call)) for call in calls]
-    for part in choice.parts:
+    for number, part in enumerate(choice.parts):
+        at = f"content[{number}]"
         _other(part, message, losses, at)
         if not isinstance(part, Opaque | Thinking):
-            losses.extras(part.extras, f"{at}.message", (CHAT,), TARGET)
+            losses.extras(part.extras, at, (CHAT,), TARGET)
     return message
 
 
@@ -152,7 +153,7 @@ def _other(part: Part, message: Json, losses: Losses, at: str) -> None:
     if isinstance(part, Media):
         image = write_image(part)
         if image is None:
-            losses.dropped(f"{at}.message.{part.kind}", f"{TARGET} answers with no part of kind {part.kind}.")
+            losses.dropped(at, f"{TARGET} answers with no part of kind {part.kind}.")
         else:
             message.setdefault("images", []).append(image)
     elif isinstance(part, Opaque):
@@ -161,12 +162,14 @@ def _other(part: Part, message: Json, losses: Losses, at: str) -> None:
         elif part.dialect == CHAT and part.kind == "audio":
             message["audio"] = msgspec.Raw(part.raw)
         else:
-            note_opaque(part, losses)
+            note_opaque(part, losses, at)
+    elif isinstance(part, ToolResult):
+        losses.dropped(at, f"{TARGET} shows no tool results in an answer.")
 
 
-def note_opaque(part: Opaque, losses: Losses) -> None:
+def note_opaque(part: Opaque, losses: Losses, at: str) -> None:
     """Note a block that only another dialect has: an answer is given all the same."""
-    losses.dropped("content", f"{TARGET} has no block of type {part.kind[:60]!r}.")
+    losses.dropped(at, f"{TARGET} has no block of type {part.kind[:60]!r}.")
 
 
 def write_image(part: Media) -> Json | None:

@@ -165,6 +165,8 @@ class ChatStreamWriter:
         block = self._blocks[event.index] = _Block(part, choice)
         before = self._before(choice)
         block.after = self._tail
+        if isinstance(part, Text | Refusal):
+            self.losses.extras(part.extras, f"content[{event.index}]", (CHAT,), TARGET)
         match part:
             case Text():
                 block.shift = self._lengths.get(choice, 0)
@@ -180,11 +182,11 @@ class ChatStreamWriter:
                     self._grow(e.Grew(event.index, text, piece)) for piece, text in enumerate(part.texts)
                 )
             case ToolCall():
-                return begun + self._open_call(block, part, before)
+                return begun + self._open_call(block, part, before, f"content[{event.index}]")
             case Media() | Opaque():
-                return begun + self._show(part, choice)
+                return begun + self._show(part, choice, f"content[{event.index}]")
             case ToolResult():
-                self.losses.dropped("content", f"{TARGET} shows no tool results in an answer.")
+                self.losses.dropped(f"content[{event.index}]", f"{TARGET} shows no tool results in an answer.")
                 return begun
             case _:
                 assert_never(part)
@@ -196,7 +198,7 @@ class ChatStreamWriter:
             found += self.write(e.Cited(index, citation))
         return found
 
-    def _open_call(self, block: _Block, part: ToolCall, before: bytes) -> bytes:
+    def _open_call(self, block: _Block, part: ToolCall, before: bytes, at: str) -> bytes:
         number = block.number = self._calls.get(block.choice, 0)
         self._calls[block.choice] = number + 1
         block.grown = bool(part.arguments)
@@ -214,22 +216,22 @@ class ChatStreamWriter:
         if part.signature:
             call["extra_content"] = write_thought_signature(part.signature, part.origin)
         leftovers.give_back(call, part.extras)
-        self.losses.extras(part.extras, "tool_calls", (CHAT,), TARGET)
+        self.losses.extras(part.extras, at, (CHAT,), TARGET)
         middle = b'"custom":{"input":' if custom else b'"function":{"arguments":'
         block.before = b'%b{"tool_calls":[{"index":%d,%b' % (before, number, middle)
         block.after = b"}}]" + self._tail
         return self._chunk(block.choice, {"tool_calls": [call]})
 
-    def _show(self, part: Media | Opaque, choice: int) -> bytes:
+    def _show(self, part: Media | Opaque, choice: int, at: str) -> bytes:
         if isinstance(part, Media):
             image = write_image(part)
             if image is not None:
                 return self._entry(choice, "images", image)
-            self.losses.dropped("content", f"{TARGET} answers with no part of kind {part.kind}.")
+            self.losses.dropped(at, f"{TARGET} answers with no part of kind {part.kind}.")
         elif part.dialect == CHAT and part.kind in ("audio", "annotations"):
             return self._chunk(choice, {part.kind: msgspec.Raw(part.raw)})
         else:
-            note_opaque(part, self.losses)
+            note_opaque(part, self.losses, at)
         return b""
 
     def _close(self, event: e.Closed) -> bytes:
@@ -266,7 +268,7 @@ class ChatStreamWriter:
             members["stop_reason"] = finish.stop_sequence
         outer, _ = leftovers.divided(event.extras)
         leftovers.give_back(members, outer)
-        self.losses.extras(outer, f"choices[{choice}]", (CHAT,), TARGET)
+        self.losses.extras(outer, "", (CHAT,), TARGET)
         null = b',"usage":null' if self._with_usage else b""
         return begun + b"%b%d,%b]%b}\n\n" % (self._head, choice, _encode(members)[1:], null)
 

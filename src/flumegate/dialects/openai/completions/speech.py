@@ -39,7 +39,7 @@ def write_finish(finish: Finish, losses: Losses) -> str:
     return _FINISHES[finish.reason]
 
 
-def note_part(part: Part, losses: Losses) -> None:
+def note_part(part: Part, losses: Losses, at: str) -> None:
     """Note what is lost of a part."""
     match part:
         case Text() if part.citations:
@@ -47,15 +47,15 @@ def note_part(part: Part, losses: Losses) -> None:
         case Text():
             pass
         case Refusal():
-            losses.approximated("refusal", f"{TARGET} knows no refusals; it is written as text.")
+            losses.approximated(at, f"{TARGET} knows no refusals; it is written as text.")
         case Thinking():
             losses.dropped("reasoning", f"{TARGET} shows no reasoning.")
         case ToolCall():
-            losses.dropped("tool_calls", f"{TARGET} has no tool calls.")
+            losses.dropped(at, f"{TARGET} has no tool calls.")
         case _:
-            losses.dropped("content", f"{TARGET} answers with text only.")
+            losses.dropped(at, f"{TARGET} answers with text only.")
 
 
-def note_extras(extras: Extras | None, at: str, losses: Losses) -> None:
+def note_extras(extras: Extras | None, losses: Losses) -> None:
     """Note what a provider says beside the answer."""
-    losses.extras(extras, at, (), TARGET)
+    losses.extras(extras, "", (), TARGET)

@@ -29,14 +29,14 @@ def write_answer(answer: Answer, asked: Asked) -> tuple[bytes, tuple[Loss, ...]]
     }
     if answer.usage is not None:
         members["usage"] = write_usage(answer.usage)
-    speech.note_extras(answer.extras, "", losses)
+    speech.note_extras(answer.extras, losses)
     return _encode(members), tuple(losses.found)
 
 
 def _choice(choice: Choice, number: int, before: str, losses: Losses) -> dict[str, Any]:
-    for part in choice.parts:
-        speech.note_part(part, losses)
-    speech.note_extras(choice.extras, f"choices[{number}]", losses)
+    for place, part in enumerate(choice.parts):
+        speech.note_part(part, losses, f"content[{place}]")
+    speech.note_extras(choice.extras, losses)
     return {
         "text": before + "".join(part.text for part in choice.parts if isinstance(part, Text | Refusal)),
         "index": number,

@@ -66,7 +66,7 @@ class CompletionsStreamWriter:
             "created": event.created or asked.created,
             "model": asked.request.model,
         }
-        speech.note_extras(event.extras, "", self.losses)
+        speech.note_extras(event.extras, self.losses)
         self._head = b"data: " + _encode(head)[:-1] + b',"choices":[{"text":'
 
     def _chunk(self, text: str, choice: int, finish: bytes) -> bytes:
@@ -87,7 +87,7 @@ class CompletionsStreamWriter:
     def _open(self, event: e.Opened) -> bytes:
         begun = self._begin(event.choice)
         part = event.part
-        speech.note_part(part, self.losses)
+        speech.note_part(part, self.losses, f"content[{event.index}]")
         if not isinstance(part, Text | Refusal):
             return begun
         self._spoken[event.index] = self._after(event.choice, b"null")
@@ -95,7 +95,7 @@ class CompletionsStreamWriter:
 
     def _finish(self, event: e.Finished) -> bytes:
         begun = self._begin(event.choice)
-        speech.note_extras(event.extras, f"choices[{event.choice}]", self.losses)
+        speech.note_extras(event.extras, self.losses)
         return begun + self._chunk("", event.choice, _encode(speech.write_finish(event.finish, self.losses)))
 
     def _end(self) -> bytes:

@@ -31,7 +31,7 @@ def write_answer(answer: Answer, asked: Asked) -> tuple[bytes, tuple[Loss, ...]]
     choice = answer.choices[0] if answer.choices else Choice()
     losses.extras(choice.extras, "", (NAME,), TARGET)
     if len(answer.choices) > 1:
-        losses.dropped("candidates", f"{TARGET} gives one answer.")
+        losses.dropped("choices", f"{TARGET} gives one answer.")
     parts = choice.parts + explained(choice.finish, refused=_refused(choice.parts))
     status, details = ending(choice.finish, refused=_refused(parts))
     members = response_object(asked, answer.id, answer.created, answer.extras)
@@ -51,17 +51,17 @@ def explained(finish: Finish, *, refused: bool) -> tuple[Refusal, ...]:
     return (Refusal(finish.detail),) if finish.reason == "refusal" and finish.detail and not refused else ()
 
 
-def foreign_extras(extras: Extras | None, losses: Losses) -> None:
+def foreign_extras(extras: Extras | None, losses: Losses, at: str) -> None:
     """Report what only another dialect says of a part."""
-    losses.extras(extras, "output", (NAME,), TARGET)
+    losses.extras(extras, at, (NAME,), TARGET)
 
 
-def write_picture(part: Media, seed: str, number: int, losses: Losses) -> dict[str, Any] | None:
+def write_picture(part: Media, seed: str, number: int, losses: Losses, at: str) -> dict[str, Any] | None:
     """Return a medium in the answer as an item; None if it cannot be said, which is reported."""
     if part.kind == "image" and part.data:
-        losses.approximated("output", "A picture in the answer becomes a call of the image tool.")
+        losses.approximated(at, "A picture in the answer becomes a call of the image tool.")
         return image_item(part, seed, number)
-    losses.dropped("output", f"{TARGET} has no {part.kind} in answers.")
+    losses.dropped(at, f"{TARGET} has no {part.kind} in answers.")
     return None
 
 
@@ -73,8 +73,8 @@ class _Output:
         self._message: dict[str, Any] | None = None
 
     def write(self, parts: tuple[Part, ...], *, incomplete: bool) -> list[dict[str, Any] | msgspec.Raw]:
-        for part in parts:
-            self._add(part)
+        for place, part in enumerate(parts):
+            self._add(part, f"content[{place}]")
         last = self._items[-1] if self._items else None
         if incomplete and isinstance(last, dict) and last.get("status") == "completed" and last["type"] != "reasoning":
             last["status"] = "incomplete"
@@ -85,34 +85,34 @@ class _Output:
         if item is not None:
             self._items.append(item)
 
-    def _add(self, part: Part) -> None:
+    def _add(self, part: Part, at: str) -> None:
         number = len(self._items)
         match part:
             case Text() | Refusal():
-                self._speak(part)
+                self._speak(part, at)
             case Thinking():
-                foreign_extras(part.extras, self._losses)
+                foreign_extras(part.extras, self._losses, at)
                 self._put(thinking_item(part, self._seed, number))
             case ToolCall():
-                foreign_extras(part.extras, self._losses)
+                foreign_extras(part.extras, self._losses, at)
                 if part.signature:
                     self._put(state_item(part, self._seed, number))
                     number += 1
                 arguments = part.arguments or ("{}" if part.kind == "function" else "")
                 self._put(call_item(part, arguments, self._seed, number, "completed"))
             case Media():
-                self._put(write_picture(part, self._seed, number, self._losses))
+                self._put(write_picture(part, self._seed, number, self._losses, at))
             case Opaque() if part.dialect != NAME:
-                self._losses.opaque(part, TARGET)
+                self._losses.opaque(msgspec.structs.replace(part, at=at), TARGET)
             case Opaque() if INSIDE in part.at and self._message is not None:
                 self._message["content"].append(msgspec.Raw(part.raw))
             case Opaque():
                 self._put(msgspec.Raw(part.raw))
             case _:
-                self._losses.dropped("output", f"{TARGET} has no tool results in answers.")
+                self._losses.dropped(at, f"{TARGET} has no tool results in answers.")
 
-    def _speak(self, part: Text | Refusal) -> None:
-        foreign_extras(part.extras, self._losses)
+    def _speak(self, part: Text | Refusal, at: str) -> None:
+        foreign_extras(part.extras, self._losses, at)
         message = self._message
         if message is None or begins_message(part):
             message = message_item(part, self._seed, len(self._items), "completed")

@@ -93,7 +93,7 @@ class ResponsesStreamWriter:
         if event.choice != 0:
             if not self._others_reported:
                 self._others_reported = True
-                self.losses.dropped("candidates", f"{TARGET} gives one answer.")
+                self.losses.dropped("choices", f"{TARGET} gives one answer.")
             return b""
         part = event.part
         if isinstance(part, Text | Refusal):
@@ -103,7 +103,7 @@ class ResponsesStreamWriter:
         return self._open_item(event.index, part)
 
     def _open_text(self, block: int, part: Text | Refusal) -> bytes:
-        foreign_extras(part.extras, self.losses)
+        foreign_extras(part.extras, self.losses, f"content[{block}]")
         self._refused = self._refused or isinstance(part, Refusal)
         message = self._message
         written = b""
@@ -155,18 +155,19 @@ class ResponsesStreamWriter:
 
     def _open_item(self, block: int, part: Part) -> bytes:
         seed = self._asked.seed
+        at = f"content[{block}]"
         if isinstance(part, Opaque) and part.dialect != NAME:
-            self.losses.opaque(part, TARGET)
+            self.losses.opaque(msgspec.structs.replace(part, at=at), TARGET)
             return b""
         written = self._leave()
         match part:
             case Thinking():
-                foreign_extras(part.extras, self.losses)
+                foreign_extras(part.extras, self.losses, at)
                 thinking = ThinkingOut(part, seed, self._next, self._frames)
                 self._growing[block] = thinking
                 return written + self._announce(thinking)
             case ToolCall():
-                foreign_extras(part.extras, self.losses)
+                foreign_extras(part.extras, self.losses, at)
                 if part.signature:
                     written += self._whole(state_item(part, seed, self._next))
                 call = CallOut(part, seed, self._next, self._frames)
@@ -175,9 +176,9 @@ class ResponsesStreamWriter:
             case Opaque():
                 return written + self._whole(msgspec.Raw(part.raw))
             case Media():
-                return written + self._whole(write_picture(part, seed, self._next, self.losses))
+                return written + self._whole(write_picture(part, seed, self._next, self.losses, at))
             case _:
-                self.losses.dropped("output", f"{TARGET} has no tool results in answers.")
+                self.losses.dropped(at, f"{TARGET} has no tool results in answers.")
                 return written
 
     def _close(self, event: e.Closed) -> bytes:
