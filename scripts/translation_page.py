@@ -99,4 +99,12 @@ What a provider demands, or what keeps a long answer from being cut:
 _TAIL = """
 What a model takes beyond its provider's dialect (sampling, efforts, images, a first word of the answer) comes from the
 catalogue of models; the table is made with a current model of each provider.
+
+## Earlier responses
+
+With `records.content: full` the gateway remembers the responses that it translated: `previous_response_id` continues
+one, whole or streamed, also with a model of another provider, and `GET` and `DELETE /v1/responses/{id}` and
+`GET /v1/responses/{id}/input_items` serve it to the key that made it. Such answers say `"store": true`; with
+`store: false` nothing can be come back to. Otherwise answers say `"store": false`, and what would need the store is a
+400 (`responses_not_stored`). `conversation`, `background` and `item_reference` are refused.
 """

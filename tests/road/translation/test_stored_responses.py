@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import openai
 import pytest
-from openai.types.responses import FunctionToolParam, Response
+from openai.types.responses import FunctionToolParam, Response, ResponseInputParam
 
 from rig.gateway import run_gateway
 from rig.mock import run_mock
@@ -75,6 +75,22 @@ def test_a_conversation_goes_on_from_an_id(client: openai.OpenAI, kind: str, str
     listed = client.responses.input_items.list(third.id, order="asc").data
     texts = [part.text for item in listed for part in getattr(item, "content", [])]
     assert texts == ["one nonce-a", "echo: one nonce-a", "two nonce-b", "echo: two nonce-b", "three nonce-c"]
+
+
+def test_a_conversation_goes_on_at_another_provider(client: openai.OpenAI) -> None:
+    """What was said stays; a tool's result finds its call although another model made it."""
+    called = client.responses.create(model="anthropic/m1", input="use tool for Delft", tools=[TOOL])
+    for kind in ("gemini", "ollama", "bedrock", "anthropic"):
+        (call,) = [item for item in called.output if item.type == "function_call"]
+        result: ResponseInputParam = [{"type": "function_call_output", "call_id": call.call_id, "output": "rain"}]
+        model = f"{kind}/m1"
+        done = client.responses.create(model=model, input=result, previous_response_id=called.id, tools=[TOOL])
+        assert "rain" in done.output_text
+        called = client.responses.create(
+            model=model, input=f"use tool for {kind}", previous_response_id=done.id, tools=[TOOL]
+        )
+    calls = [item for item in client.responses.input_items.list(called.id, limit=100) if item.type == "function_call"]
+    assert len(calls) == 4
 
 
 @pytest.mark.parametrize("streamed", [False, True])
