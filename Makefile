@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.flumegate
 CONFIG ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve check format test faults bench bench-peers profile fuzz lock docs goldens clean
+.PHONY: help setup setup-dev serve check format test cover faults bench bench-peers profile fuzz lock docs goldens clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ test: setup-dev ## run the test suite
 
 faults: setup-dev ## long proofs at their stated figures
 	$(BIN)/pytest -m faults --timeout 1800 $(ARGS)
+
+PURE := ir dialects wire catalog records routing
+cover: setup-dev ## branch coverage of the pure rooms by their own tests, which must be whole
+	$(BIN)/pytest -q $(PURE:%=tests/%) tests/test_errors.py $(PURE:%=--cov=flumegate.%) --cov=flumegate.errors \
+	  --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 $(ARGS)
 
 fuzz: setup-dev ## the property tests with fifty times as many examples
 	$(BIN)/pytest tests/wire tests/ir tests/laws tests/dialects tests/engine tests/door tests/routing tests/spool tests/manage \

@@ -211,3 +211,21 @@ def test_azure_endpoints() -> None:
     """Chat goes to the deployment."""
     plan = planner(base_path="/openai", azure_api_version="2024-10-21").endpoint(CHAT, "a/b")
     assert plan.path == b"/openai/deployments/a%2Fb/chat/completions?api-version=2024-10-21"
+
+
+def test_the_dialects_with_a_place_of_their_own_are_passed_on_there() -> None:
+    """Ollama's and Gemini's own endpoints stand before the compatible ones; Gemini's body names no model to replace."""
+    by_name = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+    ollama = planner(speaks=("ollama",), base_path="/v1", native_path="").endpoint(by_name["ollama_chat"], "m")
+    assert (ollama.path, ollama.codec) == (b"/api/chat", "")
+    gemini = planner(speaks=("gemini",), base_path="/v1beta/openai", native_path="/v1beta")
+    plan = gemini.endpoint(by_name["gemini_stream"], "m")
+    assert (plan.path, plan.splice) == (b"/v1beta/models/m:streamGenerateContent", b"")
+
+
+def test_azure_is_asked_below_its_deployment_in_translation_too() -> None:
+    """The deployment names the model, whoever asks."""
+    by_name = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+    azure = planner(base_path="/openai", azure_api_version="2024-10-21").endpoint(by_name["messages"], "gpt")
+    assert azure.path == b"/openai/deployments/gpt/chat/completions?api-version=2024-10-21"
+    assert azure.stream_path == azure.path

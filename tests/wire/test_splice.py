@@ -154,3 +154,9 @@ def test_large_strings_are_walked_in_one_step(wrap: Callable[[bytes], bytes]) ->
 def test_a_member_is_removed_and_nothing_else(document: bytes, left: bytes) -> None:
     """However it is spelled, and however often it stands there; members of inner objects stay."""
     assert splice.remove(document, b'"k"') == left
+
+
+def test_a_document_that_is_none_is_counted_key_by_key() -> None:
+    """Whoever reads it further on may stop at the first or at the last."""
+    assert splice.is_ambiguous(b'{"model":"a","model":"b"', b'"model"')
+    assert not splice.is_ambiguous(b'{"model":"a","x":"model"', b'"model"')

@@ -98,5 +98,7 @@ def _get(place: Json, step: str | int, path: str) -> Json:
 def _set(place: Json, step: str | int, value: Json) -> None:
     if isinstance(place, dict) and isinstance(step, str):
         place[step] = value
-    elif isinstance(place, list) and isinstance(step, int):
+    else:
+        assert isinstance(place, list)  # noqa: S101 - `_get` has gone the same way
+        assert isinstance(step, int)  # noqa: S101 - likewise
         place[step:] = [value, *place[step + 1 :]]

@@ -24,7 +24,7 @@ def read_tools(node: Members) -> tuple[Tool, ...]:
         entry.raw("functionDeclarations")
         for name in entry.names():
             config = entry.node(name)
-            if config is not None:
+            if config is not None:  # pragma: no branch - `names` leaves nulls out, which mypy cannot know
                 tools.append(Tool(name, "hosted", dialect=NAME, at=entry.at(name), extras=config.left()))
     return tuple(tools)
 

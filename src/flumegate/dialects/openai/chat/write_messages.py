@@ -151,7 +151,7 @@ class MessageWriter:
             members["content"] = "" if turn.parts else None
         self._add(turn, members)
 
-    def _said(self, turn: Turn, said: tuple[Part, ...]) -> Any:  # noqa: ANN401 - string, list or null
+    def _said(self, turn: Turn, said: tuple[Text | Media | Opaque, ...]) -> Any:  # noqa: ANN401 - string, list or null
         for part in said:
             if isinstance(part, Media):
                 self._losses.refused(part.at, f"{TARGET} takes only text in an assistant's message.")
@@ -165,7 +165,7 @@ class MessageWriter:
         for part in kept:
             if isinstance(part, Opaque):
                 self._losses.opaque(part, TARGET)
-            elif isinstance(part, Text):
+            else:
                 self._losses.extras(part.extras, part.at, (), TARGET)
         return "".join(part.text for part in texts) if texts else None
 

@@ -9,7 +9,7 @@ import msgspec
 from flumegate.dialects.openai.chat import leftovers
 from flumegate.dialects.openai.chat.names import CHAT, OPENAI_SERVERS, TARGET
 from flumegate.ir.loss import Losses
-from flumegate.ir.parts import CacheMark, Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
+from flumegate.ir.parts import CacheMark, Media, Opaque, Part, Refusal, Text, Thinking
 from flumegate.ir.written import Abilities
 
 _SOUNDS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
@@ -41,7 +41,7 @@ class PartWriter:
                 return self._opaque(part)
             case Thinking():
                 self.state_lost()
-            case ToolCall() | ToolResult():
+            case _:
                 self.losses.refused(part.at, f"{TARGET} has no place for it in this message.")
         return None
 
