@@ -77,6 +77,9 @@ def test_a_wish_is_remembered_without_any_other_member() -> None:
     marked = leftovers.mark(None, "wish")
     assert leftovers.is_marked(marked, "wish")
     assert marked.fields == {}
+    twice = leftovers.mark(marked, "other")
+    assert leftovers.is_marked(twice, "wish")
+    assert leftovers.is_marked(twice, "other")
 
 
 def test_citations_stand_at_the_first_text() -> None:
