@@ -43,7 +43,7 @@ faults: setup-dev ## long proofs at their stated figures
 
 PURE := ir dialects wire catalog records routing
 cover: setup-dev ## branch coverage of the pure rooms by their own tests, which must be whole
-	$(BIN)/pytest -q $(PURE:%=tests/%) tests/test_errors.py $(PURE:%=--cov=flumegate.%) --cov=flumegate.errors \
+	$(BIN)/pytest -q -p no:randomly --hypothesis-seed=1 $(PURE:%=tests/%) tests/test_errors.py $(PURE:%=--cov=flumegate.%) --cov=flumegate.errors \
 	  --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 $(ARGS)
 
 fuzz: setup-dev ## the property tests with fifty times as many examples
