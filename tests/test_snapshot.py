@@ -3,7 +3,19 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from flumegate.snapshot import FORMAT, Door, Principal, RecordPolicy, Target, Timeouts, Tls, Wildcard, decode, encode
+from flumegate.snapshot import (
+    FORMAT,
+    Door,
+    Principal,
+    RecordPolicy,
+    Route,
+    Target,
+    Timeouts,
+    Tls,
+    Wildcard,
+    decode,
+    encode,
+)
 from rig.exchanges import provider, snapshot
 
 FULL = snapshot(
@@ -17,8 +29,8 @@ FULL = snapshot(
     ),
     provider("b"),
     default_provider="a",
-    models={"m": Target("b", "")},
-    wildcards=(Wildcard("c-", "", Target("a", "x")),),
+    models={"m": Route((Target("b", ""),))},
+    wildcards=(Wildcard("c-", "", Route((Target("a", "x"),))),),
     pepper=b"\x00\xff",
     keys={b"\xff" * 32: Principal("k", "p")},
     door=Door(trusted_proxies=("10.0.0.0/8",)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a worker of the previous release could not read the value."""
 
 
@@ -22,6 +22,8 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False):
     idle: float | None = 120.0
     """Between two pieces of an answer, or of a request body that the upstream does not accept."""
     total: float | None = None
+    first_token: float | None = None
+    """From the request's last byte to the first meaningful event of a stream."""
 
 
 class Tls(msgspec.Struct, frozen=True, gc=False):
@@ -62,6 +64,8 @@ class Provider(msgspec.Struct, frozen=True, gc=False):
     """Dialects in which it is asked, the preferred one first; see `providers.rows`."""
     credential: str = ""
     """The secret itself; empty = none is sent."""
+    more_credentials: tuple[str, ...] = ()
+    """Further ones of the same kind, between which requests are spread."""
     signing: Signing | None = None
     """Requests are signed with it, and `credential` is empty."""
     credential_header: str = "authorization"
@@ -91,6 +95,10 @@ class Provider(msgspec.Struct, frozen=True, gc=False):
     """Path prefixes under `/v1`; empty = all."""
     allowed_methods: tuple[str, ...] = ()
     """Empty = all."""
+    check_seconds: float = 0.0
+    """How often its health is asked for on its own account; 0 = never."""
+    check_path: str = ""
+    """Path under `base_path` of that question."""
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.type!r}, {self.host!r})"  # never the credential: tracebacks show this
@@ -104,6 +112,100 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     """Name to send upstream; empty = the name that the client asked for."""
     strict: bool = False
     """What cannot be said in the provider's dialect is refused, hints included."""
+    weight: int = 1
+    """Its share beside others; 0 = only where no other is left."""
+    tier: int = 0
+    """Strategy `priority`: lower ones first; equal ones share by weight."""
+    max_concurrency: int = 0
+    """Requests that one worker has under way there at once; 0 = no limit."""
+    max_queued: int = 0
+    """Requests that wait for one of those places."""
+    queue_seconds: float = 10.0
+    """How long they wait."""
+
+
+class Retry(msgspec.Struct, frozen=True, gc=False):
+    """When another attempt is made, and how long it waits."""
+
+    max_retries: int = 2
+    on_status: tuple[int, ...] = (408, 429, 500, 502, 503, 504, 529)
+    initial_delay: float = 1.0
+    """Upper bound of the first wait, in seconds; the wait itself is drawn from 0 to it."""
+    factor: float = 2.0
+    max_delay: float = 60.0
+    """Longest wait; an upstream that asks for a longer one is not waited for."""
+
+
+class BreakerPolicy(msgspec.Struct, frozen=True, gc=False):
+    """When a target is left alone."""
+
+    enabled: bool = True
+    failures: int = 5
+    """In a row."""
+    failure_rate: float = 0.5
+    """Share of failures within ten seconds, of at least `min_requests`."""
+    min_requests: int = 20
+    open_seconds: float = 5.0
+    """Until one request is let through as a probe."""
+
+
+class When(msgspec.Struct, frozen=True, gc=False):
+    """What a rule asks of a request; every part that is not empty must hold."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    """Lower-case name, and a pattern with `*` for its value."""
+    keys: tuple[str, ...] = ()
+    """Ids of client keys, any of them; patterns with `*`."""
+    tags: tuple[str, ...] = ()
+    """Any of them in `x-flumegate-tags`."""
+    hours: tuple[int, int] | None = None
+    """Minutes of the day in UTC, from (included) to (excluded); over midnight where the first is larger."""
+    days: tuple[int, ...] = ()
+    """Days of the week in UTC, Monday = 0."""
+
+
+class Rule(msgspec.Struct, frozen=True, gc=False):
+    """Where a request goes instead, if it is one of those."""
+
+    when: When
+    use: str
+    """A model's name as a client could ask for it."""
+
+
+class Hedge(msgspec.Struct, frozen=True, gc=False):
+    """A second attempt beside the first, when that takes too long."""
+
+    after_seconds: float
+    share: float
+    """Most of the requests that may cause one."""
+
+
+class Mirror(msgspec.Struct, frozen=True, gc=False):
+    """A copy of requests for another target, whose answers nobody gets."""
+
+    use: str
+    share: float = 1.0
+
+
+class Route(msgspec.Struct, frozen=True, gc=False):
+    """What serves a model name."""
+
+    targets: tuple[Target, ...]
+    strategy: str = "priority"
+    """`priority`, `weighted`, `least_busy`, `fastest`, `cheapest`, `sticky`."""
+    fallback: tuple[str, ...] = ()
+    """Names whose targets are tried when none of its own is left."""
+    retry: Retry | None = None
+    """None = the Snapshot's."""
+    timeout: float | None = None
+    """Seconds for a request over all its attempts; None = the Snapshot's."""
+    rules: tuple[Rule, ...] = ()
+    sticky_by: str = "auto"
+    """`session`, `prefix`, or `auto`: the session where the request names one, else the prefix."""
+    hedge: Hedge | None = None
+    mirror: Mirror | None = None
+    coalesce: bool = False
+    """Equal embeddings of one key that are under way at the same time are asked for once."""
 
 
 class Wildcard(msgspec.Struct, frozen=True, gc=False):
@@ -111,7 +213,7 @@ class Wildcard(msgspec.Struct, frozen=True, gc=False):
 
     prefix: str
     suffix: str
-    target: Target
+    route: Route
 
 
 class Principal(msgspec.Struct, frozen=True, gc=False):
@@ -142,6 +244,15 @@ class Door(msgspec.Struct, frozen=True, gc=False):
     tls_key: str = ""
     metrics: bool = True
     """False: `/metrics` is not served on the data-plane port."""
+    max_active: int = 4_096
+    """Requests that one worker serves at once; those beyond wait."""
+    max_queued: int = 1_024
+    """Requests that wait; those beyond are refused."""
+    queue_seconds: float = 10.0
+    """How long they wait."""
+    max_memory_bytes: int = 0
+    """Memory of one worker from which requests are refused; from 85 % of it on, those beyond each key's fair share.
+    0 = what the machine or the container leaves it."""
 
 
 class RecordPolicy(msgspec.Struct, frozen=True, gc=False):
@@ -163,7 +274,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     providers: dict[str, Provider]
     default_provider: str = ""
     """Takes bare model names that nothing else matches; empty = those are 404."""
-    models: dict[str, Target] = {}
+    models: dict[str, Route] = {}
     wildcards: tuple[Wildcard, ...] = ()
     auth_open: bool = False
     """No key is asked for (loopback only)."""
@@ -172,6 +283,10 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """HMAC-SHA-256(pepper, key) → who it is."""
     door: Door = Door()
     records: RecordPolicy = RecordPolicy()
+    retry: Retry = Retry()
+    breaker: BreakerPolicy = BreakerPolicy()
+    timeout: float | None = None
+    """Seconds for a request over all its attempts; None = no limit but each attempt's own."""
     format: int = FORMAT
 
     def __repr__(self) -> str:

@@ -22,7 +22,7 @@ from flumegate.engine.request import (
 from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan, Planner
-from flumegate.snapshot import Signing, Target
+from flumegate.snapshot import Route, Signing, Target
 from rig import cuts
 from rig.exchanges import exchange, provider, snapshot
 
@@ -34,7 +34,7 @@ BODY = b'{"model":"m"}'
 def planned(asked: Exchange, name: str = "chat", **fields: Any) -> Plan:
     """Plan as the engine does: by the endpoint's name and the model in the body."""
     asked.endpoint = BY_NAME[name]
-    known = snapshot(provider(**fields), default_provider="up", models={"alias": Target("up", "real")})
+    known = snapshot(provider(**fields), default_provider="up", models={"alias": Route((Target("up", "real"),))})
     return Planner(known).endpoint(asked.endpoint, asked.model_requested)
 
 

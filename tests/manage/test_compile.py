@@ -9,8 +9,8 @@ import pytest
 from flumegate import snapshot
 from flumegate.config.load import load
 from flumegate.manage.compile import compile_snapshot
-from flumegate.routing.match import match
-from flumegate.snapshot import Principal, Snapshot, Target, Timeouts, Tls
+from flumegate.routing.match import Matcher
+from flumegate.snapshot import Principal, Route, Snapshot, Target, Timeouts, Tls
 
 PEPPER = b"p" * 32
 Compile = Callable[..., Snapshot]
@@ -44,7 +44,7 @@ def test_without_providers_the_mock_answers_everything(compiled: Compile, tmp_pa
     mock = value.providers["mock"]
     assert (mock.type, mock.scheme, mock.host, mock.port, mock.base_path) == ("mock", "http", "127.0.0.1", 9, "/v1")
     assert mock.speaks == ("openai", "anthropic", "gemini", "ollama")
-    assert match(value, model="gpt-4o") == Target("mock", "gpt-4o")
+    assert Matcher(value).match(model="gpt-4o").targets == (Target("mock", "gpt-4o"),)
     with pytest.raises(ValueError, match="mock_port"):
         compile_snapshot(load(tmp_path / "flumegate.yaml", {}), version=1, pepper=PEPPER)
 
@@ -103,10 +103,10 @@ def test_without_models_vendors_names_go_to_their_vendor_and_the_rest_to_the_def
     """The first provider of a type takes its names; the first, or the marked one, takes what nobody claims."""
     text = "providers: {a: {type: openai}, b: {type: anthropic}, c: {type: anthropic}, d: {type: ollama%s}}"
     value = compiled(text % "")
-    assert match(value, model="gpt-4o") == Target("a", "gpt-4o")
-    assert match(value, model="claude-x") == Target("b", "claude-x")
-    assert match(value, model="gemini-x") == Target("a", "gemini-x")
-    assert match(value, model="c/claude-x") == Target("c", "claude-x")
+    assert Matcher(value).match(model="gpt-4o").targets == (Target("a", "gpt-4o"),)
+    assert Matcher(value).match(model="claude-x").targets == (Target("b", "claude-x"),)
+    assert Matcher(value).match(model="gemini-x").targets == (Target("a", "gemini-x"),)
+    assert Matcher(value).match(model="c/claude-x").targets == (Target("c", "claude-x"),)
     assert compiled(text % ", default: true").default_provider == "d"
 
 
@@ -115,9 +115,9 @@ def test_configured_models_are_a_closed_list(compiled: Compile) -> None:
     text = 'providers: {a: {type: openai%s}}\nmodels: {fast: a/gpt-x, "claude-*": a/*, "*-mini": a/small}'
     value = compiled(text % "")
     assert value.default_provider == ""
-    assert value.models == {"fast": Target("a", "gpt-x")}
-    assert match(value, model="claude-y") == Target("a", "claude-y")
-    assert match(value, model="o-mini") == Target("a", "small")
+    assert value.models == {"fast": Route((Target("a", "gpt-x"),))}
+    assert Matcher(value).match(model="claude-y").targets == (Target("a", "claude-y"),)
+    assert Matcher(value).match(model="o-mini").targets == (Target("a", "small"),)
     assert len(value.wildcards) == 2
     assert compiled(text % ", default: true").default_provider == "a"
 
@@ -127,7 +127,7 @@ def test_the_longest_wildcard_comes_first(compiled: Compile) -> None:
     text = 'providers: {a: {type: ollama}}\nmodels: {"*": a/x, "gpt-*": a/y, "gpt-4*-mini": a/z}'
     value = compiled(text)
     assert [(each.prefix, each.suffix) for each in value.wildcards] == [("gpt-4", "-mini"), ("gpt-", ""), ("", "")]
-    assert match(value, model="gpt-4o-mini") == Target("a", "z")
+    assert Matcher(value).match(model="gpt-4o-mini").targets == (Target("a", "z"),)
 
 
 def test_door_and_records_are_as_configured(compiled: Compile) -> None:

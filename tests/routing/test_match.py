@@ -3,23 +3,23 @@ from __future__ import annotations
 import pytest
 
 from flumegate.errors import INVALID_REQUEST, NOT_FOUND, GatewayError
-from flumegate.routing.match import match
-from flumegate.snapshot import Snapshot, Target, Wildcard
+from flumegate.routing.match import Matcher
+from flumegate.snapshot import Route, Snapshot, Target, Wildcard
 from rig.exchanges import provider, snapshot
 
 KNOWN = snapshot(
     provider("east"),
     provider("west"),
     models={
-        "small": Target("west", "small-2024"),
-        "same": Target("east", ""),
-        "east/own": Target("west", "not this"),
-        "north/x": Target("west", "x"),
+        "small": Route((Target("west", "small-2024"),)),
+        "same": Route((Target("east", ""),)),
+        "east/own": Route((Target("west", "not this"),)),
+        "north/x": Route((Target("west", "x"),)),
     },
     wildcards=(
-        Wildcard("small-long-", "", Target("west", "long")),
-        Wildcard("small-", "-v2", Target("east", "")),
-        Wildcard("small-", "", Target("west", "")),
+        Wildcard("small-long-", "", Route((Target("west", "long"),))),
+        Wildcard("small-", "-v2", Route((Target("east", ""),))),
+        Wildcard("small-", "", Route((Target("west", ""),))),
     ),
 )
 DEFAULTED = snapshot(provider("east"), provider("west"), default_provider="west")
@@ -55,13 +55,13 @@ DEFAULTED = snapshot(provider("east"), provider("west"), default_provider="west"
 )
 def test_who_serves(known: Snapshot, model: str, upstream: str, target: tuple[str, str]) -> None:
     """Explicit upstream, then provider/model, exact name, longest wildcard, default provider."""
-    assert match(known, model=model, upstream=upstream) == Target(*target)
+    assert Matcher(known).match(model=model, upstream=upstream).targets == (Target(*target),)
 
 
 def test_a_model_that_nobody_serves() -> None:
     """404, with the way to find out what there is."""
     with pytest.raises(GatewayError, match="GET /v1/models") as refused:
-        match(KNOWN, model="other" * 100)
+        Matcher(KNOWN).match(model="other" * 100)
     assert (refused.value.kind, refused.value.code, refused.value.param) == (NOT_FOUND, "model_not_found", "model")
     assert len(refused.value.message) < 400
 
@@ -70,7 +70,7 @@ def test_a_model_that_nobody_serves() -> None:
 def test_an_unknown_upstream_names_the_permitted_ones(known: Snapshot, names: str) -> None:
     """400, as the transparent proxy promises."""
     with pytest.raises(GatewayError, match=rf"one of: {names}\.") as refused:
-        match(known, model="", upstream="north")
+        Matcher(known).match(model="", upstream="north")
     assert (refused.value.kind, refused.value.code) == (INVALID_REQUEST, "unknown_upstream")
 
 
@@ -78,5 +78,5 @@ def test_an_unknown_upstream_names_the_permitted_ones(known: Snapshot, names: st
 def test_neither_model_nor_default_is_a_question(known: Snapshot, names: str) -> None:
     """Of several providers none is guessed."""
     with pytest.raises(GatewayError, match=rf"one of {names}\.") as refused:
-        match(known, model="")
+        Matcher(known).match(model="")
     assert (refused.value.kind, refused.value.code) == (INVALID_REQUEST, "upstream_required")

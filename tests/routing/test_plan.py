@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flumegate.dialects.registry import ENDPOINTS
 from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, GatewayError
 from flumegate.routing.plan import Planner, _json_string
-from flumegate.snapshot import Target
+from flumegate.snapshot import Route, Target
 from rig import cuts
 from rig.exchanges import provider, snapshot
 
@@ -20,7 +20,9 @@ CHAT = BY_NAME["chat"]
 
 def planner(**fields: Any) -> Planner:
     """Plan for one provider, `up`, that takes every model."""
-    return Planner(snapshot(provider(**fields), default_provider="up", models={"alias": Target("up", "real")}))
+    return Planner(
+        snapshot(provider(**fields), default_provider="up", models={"alias": Route((Target("up", "real"),))})
+    )
 
 
 def test_a_plan_names_path_host_and_credential_of_one_provider() -> None:

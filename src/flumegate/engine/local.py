@@ -130,7 +130,7 @@ def show_ollama(exchange: Exchange, extra: bytes) -> bytes:
 
 
 def _openai_model(snapshot: Snapshot, name: str) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": snapshot.models[name].provider}
+    return {"id": name, "object": "model", "created": 0, "owned_by": snapshot.models[name].targets[0].provider}
 
 
 def _gemini_model(name: str) -> dict[str, object]:

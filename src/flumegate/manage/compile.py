@@ -20,6 +20,7 @@ from flumegate.snapshot import (
     Principal,
     Provider,
     RecordPolicy,
+    Route,
     Signing,
     Snapshot,
     Target,
@@ -59,7 +60,7 @@ def compile_snapshot(
             raise ValueError("this configuration has no provider: give the port of the built-in mock as mock_port")
         providers = {MOCK: _mock(mock_port)}
         default = MOCK
-    models: dict[str, Target] = {}
+    models: dict[str, Route] = {}
     wildcards = list(_vendor_models(providers))
     if config.models:
         models, wildcards = _configured_models(config)
@@ -142,20 +143,20 @@ def _vendor_models(providers: Mapping[str, Provider]) -> Iterator[Wildcard]:
             seen.add(provider.type)
             for pattern in BY_TYPE[provider.type].models:
                 prefix, _, suffix = pattern.partition("*")
-                yield Wildcard(prefix, suffix, Target(name, ""))
+                yield Wildcard(prefix, suffix, Route((Target(name, ""),)))
 
 
-def _configured_models(config: Config) -> tuple[dict[str, Target], list[Wildcard]]:
-    models: dict[str, Target] = {}
+def _configured_models(config: Config) -> tuple[dict[str, Route], list[Wildcard]]:
+    models: dict[str, Route] = {}
     wildcards: list[Wildcard] = []
     for name, route in config.models.items():
         provider, _, model = route.targets[0].use.partition("/")
-        target = Target(provider, "" if model == "*" else model, strict=route.translation == "strict")
+        served = Route((Target(provider, "" if model == "*" else model, strict=route.translation == "strict"),))
         prefix, star, suffix = name.partition("*")
         if star:
-            wildcards.append(Wildcard(prefix, suffix, target))
+            wildcards.append(Wildcard(prefix, suffix, served))
         else:
-            models[name] = target
+            models[name] = served
     return models, wildcards
 
 

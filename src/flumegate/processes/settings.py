@@ -274,8 +274,8 @@ def _example(value: snapshot.Snapshot, *, mock: bool) -> tuple[str, str]:
     """Return a model that works and the path of the dialect that its provider speaks."""
     if mock:
         return "mock/hello", "/v1/chat/completions"
-    for name, target in value.models.items():
-        return name, _path_for(value.providers[target.provider])
+    for name, route in value.models.items():
+        return name, _path_for(value.providers[route.targets[0].provider])
     for provider in sorted(value.providers.values(), key=lambda provider: "openai" not in provider.speaks):
         return f"{provider.name}/{BY_TYPE[provider.type].example}", _path_for(provider)
     return "provider/MODEL", "/v1/chat/completions"

@@ -1,4 +1,4 @@
-"""From what a client asks for to the target that serves it (resolver order of the design, §8).
+"""From what a client asks for to the route that serves it (resolver order of the design, §8).
 
 explicit upstream → `provider/model` → exact model → longest wildcard → default provider.
 """
@@ -8,42 +8,67 @@ from __future__ import annotations
 import msgspec
 
 from flumegate.errors import INVALID_REQUEST, NOT_FOUND, GatewayError
-from flumegate.snapshot import Snapshot, Target
+from flumegate.snapshot import Route, Snapshot, Target
 
 
-def match(snapshot: Snapshot, *, model: str, upstream: str = "") -> Target:
-    """Return the target for a model name, an explicit upstream name, or both. Its `model` is what to send upstream.
+class Matcher:
+    """Finds the routes of one Snapshot; how many names it has makes no difference to how long that takes."""
 
-    Raises:
-        GatewayError: 400 for an unknown upstream name, 404 for a model that nothing serves.
-    """
-    if upstream:
-        return _explicit(snapshot, upstream, model)
-    if not model:
-        return _default(snapshot)
-    provider, slash, rest = model.partition("/")
-    if slash and rest and provider in snapshot.providers:
-        return Target(provider, rest)
-    exact = snapshot.models.get(model)
-    if exact is not None:
-        return exact if exact.model else msgspec.structs.replace(exact, model=model)
-    for wildcard in snapshot.wildcards:
-        fits = len(model) >= len(wildcard.prefix) + len(wildcard.suffix)
-        if fits and model.startswith(wildcard.prefix) and model.endswith(wildcard.suffix):
-            target = wildcard.target
-            return target if target.model else msgspec.structs.replace(target, model=model)
-    if snapshot.default_provider:
-        return Target(snapshot.default_provider, model)
-    raise GatewayError(
-        NOT_FOUND,
-        "model_not_found",
-        f"No provider here serves the model {model[:100]!r}. GET /v1/models lists what there is; "
-        "'provider/model' addresses a provider directly.",
-        param="model",
-    )
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._shapes: dict[tuple[int, int], dict[tuple[str, str], Route]] = {}
+        """Wildcards by the lengths of their two ends, in the Snapshot's order, which is the longest first."""
+        for wildcard in snapshot.wildcards:
+            ends = wildcard.prefix, wildcard.suffix
+            self._shapes.setdefault((len(ends[0]), len(ends[1])), {}).setdefault(ends, wildcard.route)
+
+    def match(self, *, model: str, upstream: str = "") -> Route:
+        """Return the route of a model name, an explicit upstream name, or both; its targets name what to send upstream.
+
+        Raises:
+            GatewayError: 400 for an unknown upstream name, 404 for a model that nothing serves.
+        """
+        snapshot = self._snapshot
+        if upstream:
+            return _explicit(snapshot, upstream, model)
+        if not model:
+            return _default(snapshot)
+        provider, slash, rest = model.partition("/")
+        if slash and rest and provider in snapshot.providers:
+            return _direct(provider, rest)
+        exact = snapshot.models.get(model)
+        if exact is not None:
+            return _named(exact, model)
+        for (before, after), routes in self._shapes.items():
+            if len(model) >= before + after:
+                route = routes.get((model[:before], model[len(model) - after :]))
+                if route is not None:
+                    return _named(route, model)
+        if snapshot.default_provider:
+            return _direct(snapshot.default_provider, model)
+        raise GatewayError(
+            NOT_FOUND,
+            "model_not_found",
+            f"No provider here serves the model {model[:100]!r}. GET /v1/models lists what there is; "
+            "'provider/model' addresses a provider directly.",
+            param="model",
+        )
 
 
-def _explicit(snapshot: Snapshot, upstream: str, model: str) -> Target:
+def _direct(provider: str, model: str) -> Route:
+    return Route((Target(provider, model),))
+
+
+def _named(route: Route, model: str) -> Route:
+    """Return the route with the client's name at the targets that have none of their own."""
+    if all(target.model for target in route.targets):
+        return route
+    replace = msgspec.structs.replace
+    targets = tuple(target if target.model else replace(target, model=model) for target in route.targets)
+    return replace(route, targets=targets)
+
+
+def _explicit(snapshot: Snapshot, upstream: str, model: str) -> Route:
     if upstream not in snapshot.providers:
         names = ", ".join(sorted(snapshot.providers)) or "none"
         raise GatewayError(
@@ -53,18 +78,20 @@ def _explicit(snapshot: Snapshot, upstream: str, model: str) -> Target:
         )
     provider, slash, rest = model.partition("/")
     if slash and rest and provider == upstream:
-        return Target(upstream, rest)
+        return _direct(upstream, rest)
     configured = snapshot.models.get(model)
-    if configured is not None and configured.provider == upstream and configured.model:
-        return configured
-    return Target(upstream, model)
+    if configured is not None:
+        own = tuple(target for target in configured.targets if target.provider == upstream and target.model)
+        if own:
+            return Route(own, retry=configured.retry, timeout=configured.timeout)
+    return _direct(upstream, model)
 
 
-def _default(snapshot: Snapshot) -> Target:
+def _default(snapshot: Snapshot) -> Route:
     if snapshot.default_provider:
-        return Target(snapshot.default_provider, "")
+        return _direct(snapshot.default_provider, "")
     if len(snapshot.providers) == 1:
-        return Target(next(iter(snapshot.providers)), "")
+        return _direct(next(iter(snapshot.providers)), "")
     names = ", ".join(sorted(snapshot.providers)) or "none"
     raise GatewayError(
         INVALID_REQUEST,

@@ -14,7 +14,7 @@ from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, Gat
 from flumegate.ir.written import Abilities
 from flumegate.providers.sigv4 import Credentials, Scope, Signer
 from flumegate.routing import lanes
-from flumegate.routing.match import match
+from flumegate.routing.match import Matcher
 from flumegate.snapshot import Provider, Snapshot, Target
 from flumegate.wire.headers import FEW_VERDICTS, FewVerdicts, Verdicts, as_header_value, request_verdicts
 
@@ -135,6 +135,7 @@ class Planner:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self._matcher = Matcher(snapshot)
         self._plans: dict[tuple[str, str], Plan] = {}
 
     def known(self, kind: str, model: str) -> Plan | None:
@@ -147,7 +148,7 @@ class Planner:
         Raises:
             GatewayError: unknown model or upstream, a provider that cannot do what is asked, or may not.
         """
-        target = match(self._snapshot, model=model, upstream=upstream)
+        target = self._matcher.match(model=model, upstream=upstream).targets[0]
         provider = self._snapshot.providers[target.provider]
         _check_allowed(provider, "POST", endpoint.path)
         if lanes.is_verbatim(provider, endpoint):
@@ -166,7 +167,7 @@ class Planner:
         Raises:
             GatewayError: unknown upstream or model, method or endpoint not allowed.
         """
-        target = match(self._snapshot, model=model, upstream=upstream)
+        target = self._matcher.match(model=model, upstream=upstream).targets[0]
         provider = self._snapshot.providers[target.provider]
         text = path.decode("latin-1")
         _check_allowed(provider, method, text)
