@@ -13,6 +13,7 @@ from flumegate.engine.run import Engine
 from flumegate.engine.settle import Settlement
 from flumegate.engine.stored_responses import Ask, nobody
 from flumegate.records.counters import Counters
+from flumegate.records.manage import UNAVAILABLE, Answer, Question
 from flumegate.records.tally import Tally
 from flumegate.routing.plan import Planner
 from flumegate.snapshot import Snapshot
@@ -87,6 +88,10 @@ class WorkerApp:
         total = self.counters()
         total.add(self.peers)
         return total
+
+    async def manage(self, question: Question) -> Answer:
+        """Answer what an operator asks of this worker."""
+        return UNAVAILABLE
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, finish what is under way, flush the spool."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flumegate.processes import link
-from flumegate.processes.link import ControlEnd, DamagedFrameError, Frames, Hello, Question, Report, WorkerEnd, frame
+from flumegate.processes.link import DamagedFrameError, Frames, Hello, Report, frame
 from flumegate.records.counters import Counters
 from flumegate.records.stored import Stored, Wanted
+from rig.link import Control, Worker, connected, until
 
 COUNTED = Counters(
     requests={("chat", "openai", 200): 3},
@@ -27,72 +28,12 @@ COUNTED = Counters(
 )
 
 
-class Control:
-    """Control's end, and what it heard."""
-
-    def __init__(self, path: Path) -> None:
-        self.hellos: list[Hello] = []
-        self.reports: list[Report] = []
-        self.changed = asyncio.Event()
-        self.questions: list[tuple[link.WorkerLine, Question]] = []
-        self.end = ControlEnd(path, on_hello=self._hello, on_report=self._report, on_question=self._question)
-
-    def _hello(self, hello: Hello) -> None:
-        self.hellos.append(hello)
-        self.changed.set()
-
-    def _question(self, line: link.WorkerLine, question: Question) -> None:
-        self.questions.append((line, question))
-        self.changed.set()
-
-    def _report(self, _: Hello, report: Report) -> None:
-        self.reports.append(report)
-        self.changed.set()
-
-
-class Worker:
-    """A worker's end, and what it heard."""
-
-    def __init__(self, path: Path, *, name: str = "w0", pid: int = 1) -> None:
-        self.snapshots: list[bytes] = []
-        self.peers: list[Counters] = []
-        self.changed = asyncio.Event()
-        self.end = WorkerEnd(path, name=name, pid=pid, on_snapshot=self._snapshot, on_peers=self._peers)
-        self.task = asyncio.create_task(self.end.run())
-
-    def _snapshot(self, data: bytes) -> None:
-        self.snapshots.append(data)
-        self.changed.set()
-
-    def _peers(self, counters: Counters) -> None:
-        self.peers.append(counters)
-        self.changed.set()
-
-
-async def until(watched: Control | Worker, reached: Callable[[], bool]) -> None:
-    """Wait for a condition over what an end has heard."""
-    async with asyncio.timeout(10):
-        while not reached():
-            watched.changed.clear()
-            await watched.changed.wait()
-
-
 @pytest.fixture
 async def control(tmp_path: Path) -> AsyncIterator[Control]:
     made = Control(tmp_path / "link.sock")
     await made.end.open()
     yield made
     made.end.close()
-
-
-@contextlib.asynccontextmanager
-async def connected(path: Path, *, name: str = "w0", pid: int = 1) -> AsyncIterator[Worker]:
-    worker = Worker(path, name=name, pid=pid)
-    try:
-        yield worker
-    finally:
-        worker.task.cancel()
-        await asyncio.gather(worker.task, return_exceptions=True)
 
 
 def test_a_worker_under_uvloop_speaks_with_a_control_under_asyncio(tmp_path: Path) -> None:
@@ -117,7 +58,7 @@ def test_a_worker_under_uvloop_speaks_with_a_control_under_asyncio(tmp_path: Pat
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 6), st.binary(max_size=300)), max_size=6),
+    st.lists(st.tuples(st.integers(link.HELLO, link.ANSWER), st.binary(max_size=300)), max_size=6),
     st.lists(st.integers(1, 64), min_size=1, max_size=40),
 )
 def test_frames_are_the_same_however_the_bytes_are_cut(sent: list[tuple[int, bytes]], cuts: list[int]) -> None:
@@ -219,7 +160,7 @@ async def test_a_control_that_does_not_read_costs_a_worker_a_bounded_amount(tmp_
         assert not taken[-1]
         assert worker.end._end
         assert worker.end._end._transport
-        assert worker.end._end._transport.get_write_buffer_size() < 2 * link._QUEUED_BYTES
+        assert worker.end._end._transport.get_write_buffer_size() < 2 * link.QUEUED_BYTES
     server.close()
 
 

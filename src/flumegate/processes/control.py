@@ -21,8 +21,9 @@ import msgspec
 from flumegate import log, snapshot
 from flumegate.processes import boot, settings, tally
 from flumegate.processes.banner import banner
+from flumegate.processes.control_end import ControlEnd, WorkerLine
 from flumegate.processes.first_start import StartRefusedError
-from flumegate.processes.link import ControlEnd, Hello, Question, Report, WorkerLine
+from flumegate.processes.link import Hello, Question, Report
 from flumegate.processes.recording import Recording
 from flumegate.processes.settings import Settings
 from flumegate.processes.shelf import Shelf, ShelfFullError

@@ -22,9 +22,10 @@ import msgspec
 from flumegate import log, snapshot
 from flumegate.app import WorkerApp
 from flumegate.processes.boot import read_options
-from flumegate.processes.link import WorkerEnd
 from flumegate.processes.shelf import Shelf
+from flumegate.processes.worker_end import WorkerEnd
 from flumegate.records.counters import Counters
+from flumegate.records.manage import Answer, Question
 
 OPTIONS = ("fd", "link", "snapshot-fd", "spool", "name", "lifeline", "drain", "log-level", "log-layout")
 ORPHANED_DRAIN_SECONDS = 5.0
@@ -44,6 +45,7 @@ class Worker:
             pid=os.getpid(),
             on_snapshot=self.take_snapshot,
             on_peers=self.take_peers,
+            on_question=self.answer,
         )
         self.app = WorkerApp(name=self.name, spool_folder=Path(options["spool"]), ask=self.link.ask)
         self.shelf = Shelf(int(options["snapshot-fd"]))
@@ -107,6 +109,10 @@ class Worker:
     def take_peers(self, counters: Counters) -> None:
         """Keep what the other workers have counted."""
         self.app.peers = counters
+
+    async def answer(self, question: Question) -> Answer:
+        """Answer what an operator asks."""
+        return await self.app.manage(question)
 
     def _report(self) -> None:
         self.link.report(self.app.counters())
