@@ -26,11 +26,6 @@ _OPEN_TO_ALL = 'server: {listen: "0.0.0.0:4100"}\n'
         "dispatch: [{type: file}]",
         "telemetry: {otlp_endpoint: http://o}",
         "records: {redact: [email]}",
-        "models: {a: {targets: [{use: o/x}], strategy: weighted}}\nproviders: {o: {type: ollama}}",
-        "models: {a: {targets: [{use: o/x}], fallback: [b]}}\nproviders: {o: {type: ollama}}",
-        "models: {a: {targets: [{use: o/x}], retry: {max_retries: 1}}}\nproviders: {o: {type: ollama}}",
-        "models: {a: {targets: [{use: o/x, weight: 3}]}}\nproviders: {o: {type: ollama}}",
-        "models: {a: {targets: [{use: o/x}, {use: o/y}]}}\nproviders: {o: {type: ollama}}",
         'database: {url: "postgresql://h/d"}',
     ],
 )

@@ -45,7 +45,7 @@ providers:
     timeouts: {conect: 3}
 models:
   a: gro/x
-  b: {targets: [{use: groq/x}, {use: groq/y}]}
+  b: groq/x
 cache: {enabled: true}
 server: {}
 """
@@ -55,7 +55,6 @@ server: {}
         'flumegate.yaml:4:14: auth.mode: must be keys or open; did you mean "open"?',
         'flumegate.yaml:8:16: providers.groq.timeouts.conect: unknown setting; did you mean "connect"?',
         'flumegate.yaml:10:6: models.a: there is no provider "gro"; did you mean "groq"?',
-        "flumegate.yaml:11:16: models.b.targets: several targets are not available in this release yet: keep one",
         "flumegate.yaml:12:18: cache.enabled: not available in this release yet: remove it",
         "flumegate.yaml:13:1: server: is set twice (first in line 1); remove one of the two",
     ]

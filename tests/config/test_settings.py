@@ -35,8 +35,13 @@ def test_the_variable_of_each_setting_sets_it(load_text: Load) -> None:
         if not setting.variable or setting.default == "required" or setting.path in {"providers", "models"}:
             continue
         variable = setting.variable.replace("<name>", "P").replace("<model>", "M")
-        base = {"FLUMEGATE_PROVIDERS__P__TYPE": "ollama", "FLUMEGATE_MODELS__M__TARGETS": '[{"use": "p/x"}]'}
-        if variable in base or "__RETRY__" in variable:
+        base = {
+            "FLUMEGATE_PROVIDERS__P__TYPE": "ollama",
+            "FLUMEGATE_MODELS__M__TARGETS": "p/x, p/y",
+            "FLUMEGATE_MODELS__M__HEDGE__AFTER": "1",
+            "FLUMEGATE_MODELS__M__MIRROR__USE": "p/y",
+        }
+        if variable in base:
             continue
         loaded = load_text(None, base | {variable: setting.default.strip('"')})
         path = tuple(setting.path.replace("<name>", "p").replace("<model>", "m").split("."))

@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from flumegate import snapshot
@@ -56,7 +57,8 @@ providers:
   g:
     type: groq
     api_key: "env:K"
-    timeouts: {connect: 1, first_byte: 2, idle: null, total: 4}
+    timeouts: {connect: 1, first_byte: 2, idle: null, total: 4, first_token: 5}
+    health_check: {every: 30, path: /health}
     tls_verify: false
     proxy: "http://u:p@h:3128"
     headers: {X-A: b}
@@ -73,12 +75,23 @@ providers:
         "authorization",
         "Bearer ",
     )
-    assert provider.timeouts == Timeouts(1, 2, None, 4)
+    assert provider.timeouts == Timeouts(1, 2, None, 4, 5)
     assert provider.tls == Tls(verify=False)
     assert provider.proxy == "http://u:p@h:3128"
     assert provider.headers == (("X-A", "b"),)
     assert (provider.allowed_endpoints, provider.allowed_methods) == (("/v1/chat/completions",), ("POST",))
     assert (provider.max_connections, provider.speaks) == (5, ("anthropic",))
+    assert (provider.check_seconds, provider.check_path) == (30, "/health")
+
+
+def test_several_keys_of_a_provider_are_kept_in_their_order_and_once(compiled: Compile) -> None:
+    """That of `api_key` first; a variable separates them by commas."""
+    text = 'providers: {o: {type: groq, api_key: %s, api_keys: ["env:MORE", "env:K", last]}}'
+    provider = compiled(text % '"env:K"', {"K": "one", "MORE": "two, three,two"}).providers["o"]
+    assert (provider.credential, provider.more_credentials) == ("one", ("two", "three", "last"))
+    provider = compiled(text % "null", {"K": "one", "MORE": "two"}).providers["o"]
+    assert (provider.credential, provider.more_credentials) == ("two", ("one", "last"))
+    assert (provider.check_seconds, provider.check_path) == (0, "")
 
 
 def test_vendors_sign_in_their_own_way(compiled: Compile) -> None:
@@ -137,12 +150,14 @@ def test_door_and_records_are_as_configured(compiled: Compile) -> None:
     text = """
 server: {proxy_prefix: /p, max_body_bytes: 1, max_header_bytes: 2000, max_headers: 30, header_seconds: 4,
          min_body_rate: 5, keep_alive_seconds: 6, max_connections: 7, trusted_proxies: [10.0.0.0/8],
-         cors_origins: ["*"]}
+         cors_origins: ["*"], max_active: 8, max_queued: 0, queue_seconds: 9, max_memory_bytes: 10}
 telemetry: {metrics: off}
 records: {content: full, max_request_bytes: 8, max_response_bytes: 9, durability: durable, spool_max_bytes: 2000000}
 """
     value = compiled(text)
-    assert value.door == snapshot.Door("/p", 1, 2000, 30, 4, 5, 6, 7, ("10.0.0.0/8",), ("*",), metrics=False)
+    door = snapshot.Door("/p", 1, 2000, 30, 4, 5, 6, 7, ("10.0.0.0/8",), ("*",), metrics=False)
+    overload = {"max_active": 8, "max_queued": 0, "queue_seconds": 9, "max_memory_bytes": 10}
+    assert value.door == msgspec.structs.replace(door, **overload)
     assert value.records == snapshot.RecordPolicy("full", 8, 9, durable=True, spool_max_bytes=2_000_000)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flumegate.exchange import Exchange, Source
 from flumegate.gates.authenticate import Known
-from flumegate.snapshot import Provider, Snapshot
+from flumegate.snapshot import BreakerPolicy, Provider, Retry, Snapshot
 
 
 class KeptReply:
@@ -47,8 +47,9 @@ def provider(name: str = "up", **fields: object) -> Provider:
 
 
 def snapshot(*providers: Provider, **fields: object) -> Snapshot:
-    """Return a snapshot of some providers."""
-    return Snapshot(1, {one.name: one for one in providers}, **fields)  # type: ignore[arg-type] # as above
+    """Return a snapshot of some providers, with single attempts unless the fields say otherwise."""
+    given: dict[str, object] = {"retry": Retry(max_retries=0), "breaker": BreakerPolicy(enabled=False)}
+    return Snapshot(1, {one.name: one for one in providers}, **(given | fields))  # type: ignore[arg-type] # as above
 
 
 def exchange(

@@ -24,6 +24,9 @@ from typing import IO, Any, NamedTuple
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 Settings = str | dict[str, Any] | None
+SINGLE: dict[str, Any] = {"retry": {"max_retries": 0}, "breaker": {"enabled": False}}
+"""`routing` of every tree of settings that has none of its own: what most tests promise is the fate of one attempt, and
+another one, or a target that is left alone after failures on purpose, would hide it. Tests of routing say theirs."""
 
 
 class Answer(NamedTuple):
@@ -231,8 +234,8 @@ class Gone:
 
 
 def as_text(settings: Settings) -> str:
-    """Return settings as the text of a file; JSON is YAML."""
-    return settings if isinstance(settings, str) else json.dumps(settings or {})
+    """Return settings as the text of a file; JSON is YAML. A tree without `routing` makes single attempts."""
+    return settings if isinstance(settings, str) else json.dumps({"routing": SINGLE} | (settings or {}))
 
 
 def plain_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -132,9 +132,6 @@ def _not_yet(config: Config) -> Iterator[Finding]:
     for path, field, value in walk(config):
         if field is not None and is_not_yet(field) and value != field.get_default(call_default_factory=True):
             yield path, _NOT_YET
-    for name, route in config.models.items():
-        if len(route.targets) > 1:
-            yield ("models", name, "targets"), "several targets are not available in this release yet: keep one"
 
 
 def _access(config: Config) -> Iterator[Finding]:
@@ -233,7 +230,7 @@ def _locate(row: Row, provider: Provider) -> Address:
 
 
 def _lacks_key(row: Row, provider: Provider) -> bool:
-    if provider.api_key is not None or provider.aws_access_key_id is not None or row.local:
+    if provider.api_key is not None or provider.api_keys or provider.aws_access_key_id is not None or row.local:
         return False
     return bool(row.key_variables) or row.type == "vertex"
 
@@ -255,8 +252,9 @@ def _bedrock(provider: Provider) -> Iterator[Finding]:
         yield (), "aws_access_key_id and aws_secret_access_key belong together; set both or none"
     elif provider.aws_session_token and not provider.aws_access_key_id:
         yield ("aws_session_token",), "needs aws_access_key_id and aws_secret_access_key beside it"
-    elif provider.api_key and provider.aws_access_key_id:
-        yield ("api_key",), "requests are either signed or carry a key; remove it, or aws_access_key_id and the rest"
+    elif provider.aws_access_key_id:
+        message = "requests are either signed or carry a key; remove it, or aws_access_key_id and the rest"
+        yield from ((place, message) for place in (("api_key",), ("api_keys",)) if getattr(provider, place[0]))
 
 
 def _vertex(provider: Provider) -> Iterator[Finding]:

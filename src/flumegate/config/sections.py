@@ -1,7 +1,8 @@
 """The whole configuration as types: one line of help with each setting, and the checks that need one value only.
 
-Reference page, JSON Schema and example file are generated from here. A setting whose feature a later release brings is
-marked NOT_YET: it may stand at its default, anything else is refused, so that nothing is promised in silence.
+Reference page, JSON Schema and example file are generated from here; the sections of routing stand in `routing.py`.
+A setting whose feature a later release brings is marked NOT_YET: it may stand at its default, anything else is
+refused, so that nothing is promised in silence.
 """
 
 from __future__ import annotations
@@ -10,24 +11,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from flumegate.config.address import check_network, read_listen
 from flumegate.config.problem import wrong
+from flumegate.config.routing import Route, Routing
 from flumegate.config.secret import Secret
-
-
-class NotYet:
-    """Marks a setting whose feature this release does not have."""
-
-    def __repr__(self) -> str:
-        return "NOT_YET"
-
-
-NOT_YET = NotYet()
+from flumegate.config.shapes import NOT_YET, TOKEN, Bytes, Count, Seconds, Section
 
 _DATA_DIR = Path("data")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -49,7 +41,7 @@ def _check_origin(text: str) -> str:
 
 
 def _check_method(text: str) -> str:
-    if not _TOKEN.fullmatch(text):
+    if not TOKEN.fullmatch(text):
         raise wrong(f'"{text}" is no HTTP method; write GET, POST, …')
     return text.upper()
 
@@ -61,7 +53,7 @@ def _check_endpoint(text: str) -> str:
 
 
 def _check_header_name(text: str) -> str:
-    if not _TOKEN.fullmatch(text):
+    if not TOKEN.fullmatch(text):
         raise wrong(f'"{text}" is no header name; use letters, digits and dashes')
     if text.lower() in {"host", "content-length", "transfer-encoding", "connection"}:
         raise wrong(f"{text} belongs to the connection and is set by Flumegate; remove it")
@@ -71,6 +63,12 @@ def _check_header_name(text: str) -> str:
 def _check_header_value(secret: Secret) -> Secret:
     if any(not " " <= c <= "~" for c in secret.reveal()):
         raise wrong("holds a line break or a character outside ASCII, which no header may carry; correct the value")
+    return secret
+
+
+def _check_header_values(secret: Secret) -> Secret:
+    for entry in secret.entries():
+        _check_header_value(Secret(entry))
     return secret
 
 
@@ -113,28 +111,6 @@ def _format(value: object) -> object:
 
 HeaderName = Annotated[str, AfterValidator(_check_header_name)]
 HeaderValue = Annotated[Secret, AfterValidator(_check_header_value)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Bytes = Annotated[int, Field(ge=1, le=2**40)]
-
-
-class Section(BaseModel):
-    """A part of the configuration.
-
-    An entry left empty means its default, as in `providers:` with all that is below it commented out.
-    """
-
-    # Only Config is ever validated: building each section's own validator would cost half the time of a load.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=(), defer_build=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_default(cls, data: object) -> object:
-        if not isinstance(data, dict):
-            return data
-        return {name: value for name, value in data.items() if value is not None or name not in cls.model_fields}
 
 
 class ServerTls(Section):
@@ -168,6 +144,15 @@ class Server(Section):
     )
     keep_alive_seconds: Seconds = Field(default=75.0, description="How long an idle client connection stays open.")
     max_connections: Count = Field(default=10_000, description="Most client connections for each worker.")
+    max_active: Count = Field(default=4_096, description="Requests that one worker serves at once; those beyond wait.")
+    max_queued: int = Field(default=1_024, ge=0, description="Requests that wait; those beyond are refused.")
+    queue_seconds: Seconds = Field(default=10.0, description="How long they wait before they are refused.")
+    max_memory_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=2**50,
+        description="Memory of one worker from which requests are refused; 0 = what machine or container leave it.",
+    )
     drain_seconds: float = Field(
         default=60.0, ge=0, le=86_400, description="How long running requests may take to finish at shutdown."
     )
@@ -223,6 +208,10 @@ class Timeouts(Section):
     )
     idle: Seconds | None = Field(default=120.0, description="Seconds between two pieces of an answer; null = no limit.")
     total: Seconds | None = Field(default=None, description="Seconds for the whole exchange; null = no limit.")
+    first_token: Seconds | None = Field(
+        default=None,
+        description="Seconds from the end of the request to the first words of a streamed answer; null = no limit.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -231,6 +220,17 @@ class Timeouts(Section):
         if isinstance(data, dict) and data.get("connect", 0) is None:
             return {name: value for name, value in data.items() if name != "connect"}
         return data
+
+
+class HealthCheck(Section):
+    """Whether the gateway asks a provider on its own account if it is there."""
+
+    every: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] | None = Field(
+        default=None, description="Seconds between two questions; null = none are asked."
+    )
+    path: Annotated[str, AfterValidator(_check_endpoint)] = Field(
+        default="/models", description="What is asked for, below the path of base_url."
+    )
 
 
 class Provider(Section):
@@ -244,6 +244,10 @@ class Provider(Section):
     )
     api_key: HeaderValue | None = Field(
         default=None, description="Its key, as env:NAME or file:/path; null = none is sent."
+    )
+    api_keys: list[Annotated[Secret, AfterValidator(_check_header_values)]] = Field(
+        default_factory=list,
+        description="Further keys, between which requests are spread; a variable may hold several, with commas.",
     )
     api_version: str = Field(
         default="", description="Azure only: a date uses deployment paths, v1 or empty the v1 API."
@@ -267,6 +271,7 @@ class Provider(Section):
         "ollama. The first is preferred where a request must be translated.",
     )
     timeouts: Timeouts = Field(default_factory=Timeouts)
+    health_check: HealthCheck = Field(default_factory=HealthCheck)
     max_connections: Count = Field(default=1024, description="Most connections to it for each worker.")
     allowed_endpoints: list[Annotated[str, AfterValidator(_check_endpoint)]] = Field(
         default_factory=list, description="Path prefixes that may be called, as /v1/chat/completions; empty = all."
@@ -289,47 +294,6 @@ class Provider(Section):
     proxy: Annotated[Secret, AfterValidator(_check_proxy)] | None = Field(
         default=None, description="HTTP CONNECT proxy on the way to it: http://user:password@host:port."
     )
-
-
-class RouteTarget(Section):
-    """A model at a provider."""
-
-    use: str = Field(description="provider/model; provider/* sends the name that the client asked for.")
-    weight: Annotated[int, NOT_YET] = Field(default=1, ge=0, description="Share of the traffic.")
-
-
-class RouteRetry(Section):
-    """When another try is made."""
-
-    max_retries: int = Field(default=3, ge=0, description="Tries after the first.")
-    on_status: list[int] = Field(
-        default_factory=lambda: [429, 500, 502, 503, 504], description="Answers that are tried again."
-    )
-    initial_delay: float = Field(default=1.0, ge=0, description="Seconds before the first retry.")
-    factor: float = Field(default=2.0, ge=1, description="Growth of the delay.")
-    max_delay: float = Field(default=60.0, ge=0, description="Largest delay in seconds.")
-
-
-class Route(Section):
-    """What serves a model name. In short: `provider/model` instead of the mapping."""
-
-    targets: list[RouteTarget] = Field(description="Where requests for it go; one target in this release.")
-    strategy: Annotated[Literal["weighted", "priority", "least_busy", "fastest", "cheapest", "sticky"], NOT_YET] = (
-        Field(default="priority", description="How one of several targets is chosen.")
-    )
-    fallback: Annotated[list[str], NOT_YET] = Field(
-        default_factory=list, description="Model names to try when all targets fail."
-    )
-    retry: Annotated[RouteRetry | None, NOT_YET] = Field(default=None, description="When another try is made.")
-    translation: Literal["lenient", "strict"] = Field(
-        default="lenient",
-        description="strict: a request of which anything would be lost in another dialect is refused with 400.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, data: object) -> object:
-        return {"targets": [{"use": data}]} if isinstance(data, str) else data
 
 
 class Cache(Section):
@@ -395,6 +359,7 @@ class Config(Section):
         description="What serves which model name, as provider/model; names may hold one *. "
         "None = every provider's own models.",
     )
+    routing: Routing = Field(default_factory=Routing)
     records: Records = Field(default_factory=Records)
     database: Database = Field(default_factory=Database)
     telemetry: Telemetry = Field(default_factory=Telemetry)

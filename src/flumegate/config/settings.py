@@ -18,7 +18,8 @@ from pydantic.fields import FieldInfo
 
 from flumegate.config.problem import Path
 from flumegate.config.secret import Secret
-from flumegate.config.sections import Config, NotYet
+from flumegate.config.sections import Config
+from flumegate.config.shapes import NotYet
 
 PREFIX = "FLUMEGATE_"
 _PLACEHOLDERS = {"providers": "<name>", "models": "<model>", "headers": "<header>"}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from flumegate.config.load import Loaded
 from flumegate.config.sections import Config
 from flumegate.config.sections import Provider as ProviderSection
+from flumegate.manage.compile_routes import breaker_policy, configured_models, retry_policy
 from flumegate.providers import bedrock
 from flumegate.providers.address import locate
 from flumegate.providers.rows import BY_TYPE
@@ -63,7 +64,7 @@ def compile_snapshot(
     models: dict[str, Route] = {}
     wildcards = list(_vendor_models(providers))
     if config.models:
-        models, wildcards = _configured_models(config)
+        models, wildcards = configured_models(config)
     elif not default:
         default = next(iter(providers), "")
     return Snapshot(
@@ -77,6 +78,9 @@ def compile_snapshot(
         keys=dict(_keys(config, pepper, extra_keys)),
         door=_door(config),
         records=_records(config),
+        retry=retry_policy(config.routing.retry),
+        breaker=breaker_policy(config.routing.breaker),
+        timeout=config.routing.timeout,
     )
 
 
@@ -89,7 +93,8 @@ def _provider(name: str, section: ProviderSection) -> Provider:
         region=section.region or section.location,
         project=section.project,
     )
-    timeouts = section.timeouts
+    timeouts, check = section.timeouts, section.health_check
+    credential, *more_credentials = _credentials(section) or [""]
     return Provider(
         name=name,
         type=row.type,
@@ -98,7 +103,8 @@ def _provider(name: str, section: ProviderSection) -> Provider:
         port=address.port,
         base_path=address.base_path,
         speaks=row.speaks if section.dialects is None else tuple(dict.fromkeys(section.dialects)),
-        credential=section.api_key.reveal() if section.api_key else "",
+        credential=credential,
+        more_credentials=tuple(more_credentials),
         signing=_signing(section),
         credential_header=row.credential_header,
         credential_prefix=row.credential_prefix,
@@ -110,13 +116,22 @@ def _provider(name: str, section: ProviderSection) -> Provider:
         native_path=address.base_path.removesuffix(row.compatible_tail),
         native_credential_header=row.native_credential_header,
         lacks=row.lacks,
-        timeouts=Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total),
+        timeouts=Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total, timeouts.first_token),
         tls=Tls(section.tls_verify, section.ca_file, section.client_cert, section.client_key),
         proxy=section.proxy.reveal() if section.proxy else "",
         max_connections=section.max_connections,
         allowed_endpoints=tuple(section.allowed_endpoints),
         allowed_methods=tuple(section.allowed_methods),
+        check_seconds=check.every or 0.0,
+        check_path=check.path if check.every else "",
     )
+
+
+def _credentials(section: ProviderSection) -> list[str]:
+    """Return each key once, that of `api_key` first."""
+    keys = [section.api_key.reveal()] if section.api_key else []
+    keys += [entry for secret in section.api_keys for entry in secret.entries()]
+    return list(dict.fromkeys(keys))
 
 
 def _signing(section: ProviderSection) -> Signing | None:
@@ -146,20 +161,6 @@ def _vendor_models(providers: Mapping[str, Provider]) -> Iterator[Wildcard]:
                 yield Wildcard(prefix, suffix, Route((Target(name, ""),)))
 
 
-def _configured_models(config: Config) -> tuple[dict[str, Route], list[Wildcard]]:
-    models: dict[str, Route] = {}
-    wildcards: list[Wildcard] = []
-    for name, route in config.models.items():
-        provider, _, model = route.targets[0].use.partition("/")
-        served = Route((Target(provider, "" if model == "*" else model, strict=route.translation == "strict"),))
-        prefix, star, suffix = name.partition("*")
-        if star:
-            wildcards.append(Wildcard(prefix, suffix, served))
-        else:
-            models[name] = served
-    return models, wildcards
-
-
 def _keys(config: Config, pepper: bytes, extra_keys: Sequence[str]) -> Iterator[tuple[bytes, Principal]]:
     keys = [key for secret in config.auth.static_keys for key in secret.entries()]
     for key in (*keys, *extra_keys):
@@ -183,6 +184,10 @@ def _door(config: Config) -> Door:
         tls_cert=server.tls.cert,
         tls_key=server.tls.key,
         metrics=config.telemetry.metrics == "public",
+        max_active=server.max_active,
+        max_queued=server.max_queued,
+        queue_seconds=server.queue_seconds,
+        max_memory_bytes=server.max_memory_bytes,
     )
 
 
