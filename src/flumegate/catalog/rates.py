@@ -1,0 +1,43 @@
+"""What a request costs, or will cost by an estimate, in whole micro-dollars.
+
+What is not known is None, never 0: who cannot be priced is not the cheapest. A cost is rounded up, so that what costs
+something never looks free.
+"""
+
+from __future__ import annotations
+
+from flumegate.catalog.load import Price, Rates
+from flumegate.catalog.lookup import price
+
+_MILLION = 1_000_000
+
+
+def cost_micros(price: Price, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int | None:
+    """Return what a request costs in micro-dollars; None = a rate that it needs is not known.
+
+    Args:
+        price: of the model.
+        input_tokens: all of the input, that from the cache among it.
+        output_tokens: reasoning among them.
+        cached_tokens: those of the input that the provider's cache knew.
+    """
+    rates: Rates = price
+    if price.long is not None and input_tokens > price.long.above_tokens:
+        rates = price.long
+    cached = min(cached_tokens, input_tokens)
+    # Where no other rate is stated, a hit costs what input costs: providers without a cache report no hits.
+    cached_rate = rates.input if rates.cached_input is None else rates.cached_input
+    total = 0
+    for tokens, rate in ((input_tokens - cached, rates.input), (cached, cached_rate), (output_tokens, rates.output)):
+        if tokens <= 0:
+            continue
+        if rate is None:
+            return None
+        total += tokens * rate
+    return -(-total // _MILLION)
+
+
+def blended(server: str, model: str, input_tokens: int, output_tokens: int) -> int | None:
+    """Return what a request will cost at a type of provider, in micro-dollars; None = not known."""
+    known = price(server, model)
+    return None if known is None else cost_micros(known, input_tokens, output_tokens)
