@@ -116,6 +116,8 @@ class Exchange:
     # Filled by gates and plan.
     admitted: bool = False
     """The gates have agreed; they are asked once, for a large body before it is read."""
+    placed: bool = False
+    """It has one of the worker's places."""
     key_id: str = ""
     project: str = ""
     model_requested: str = ""
