@@ -17,7 +17,6 @@ _OPEN_TO_ALL = 'server: {listen: "0.0.0.0:4100"}\n'
 @pytest.mark.parametrize(
     "text",
     [
-        'console: {listen: "127.0.0.1:9"}',
         'redis: {url: "redis://r"}',
         "header_rules: [{drop_all: true}]",
         "transformations: [{name: x}]",
@@ -54,6 +53,15 @@ def test_open_mode_is_for_loopback_only(load_text: Load, problems: Refuse) -> No
     assert load_text("auth: {mode: open}").config.auth.mode == "open"
     (problem,) = problems(f"{_OPEN_TO_ALL}auth: {{mode: open}}")
     assert problem.startswith("flumegate.yaml:2:14: auth.mode: open lets everyone")
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:4101", ":4101", "192.0.2.1:4101", "[::]:4101"])
+def test_the_console_is_for_loopback_only(load_text: Load, problems: Refuse, listen: str) -> None:
+    """It has no TLS: whoever reads along would have the operator's token."""
+    assert load_text('console: {listen: "[::1]:0"}').warnings == []
+    (problem,) = problems(f'console: {{listen: "{listen}"}}')
+    assert problem.startswith("flumegate.yaml:1:19: console.listen:")
+    assert "ssh -L" in problem
 
 
 @pytest.mark.parametrize("key", ["short", "changeme", "ChangeMe", "password", "sk-123456"])

@@ -9,7 +9,9 @@ import pytest
 from flumegate.processes import boot
 from flumegate.processes.boot import Channel, ChannelClosedError, Facts, read_facts, read_options
 
-FACTS = Facts("127.0.0.1", 4100, 2, 60.0, False, "data", "data/run/link.sock", "sqlite:///x", 30, "info", "auto", ["a"])
+FACTS = Facts(
+    "127.0.0.1", 4100, 2, 60.0, False, "data", "data/run/link.sock", "sqlite:///x", 30, "info", "auto", ["a"], "::1:0"
+)
 
 
 @pytest.fixture

@@ -100,6 +100,16 @@ class Gateway:
         """The generated client key."""
         return (self.data_dir / "client.key").read_text().strip()
 
+    @property
+    def admin_token(self) -> str:
+        """The generated token of the console."""
+        return (self.data_dir / "admin.token").read_text().strip()
+
+    def wait_console(self, *, count: int = 1) -> str:
+        """Return the console's URL once it has been opened so many times."""
+        self.output.wait_for("console_open", count=count)
+        return (self.data_dir / "console.url").read_text().strip()
+
     def logs(self) -> str:
         """Return everything printed so far, stdout and stderr."""
         return self.output.text
@@ -264,7 +274,8 @@ def start(
     process = subprocess.Popen(
         [*command, *args],
         cwd=folder,
-        env=plain_environ(env) | {"HOME": str(folder)},
+        # Two gateways of one test would want the same port for their consoles.
+        env={"FLUMEGATE_CONSOLE__LISTEN": "127.0.0.1:0"} | plain_environ(env) | {"HOME": str(folder)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -77,6 +77,7 @@ def refusals(config: Config, providers: Collection[str]) -> Iterator[Finding]:
     """
     yield from _not_yet(config)
     yield from _access(config)
+    yield from _console(config)
     yield from _files(config)
     for name, provider in config.providers.items():
         for path, message in _provider(name, provider):
@@ -162,6 +163,16 @@ def _access(config: Config) -> Iterator[Finding]:
                         "choose one of your own, as from: openssl rand -hex 16"
                     ),
                 )
+
+
+def _console(config: Config) -> Iterator[Finding]:
+    listen = read_listen(config.console.listen)
+    if not listen.is_loopback:
+        yield (
+            ("console", "listen"),
+            f"{listen} is reachable by others, and the console has no TLS: its token would travel in the clear; "
+            "listen on 127.0.0.1, and reach it from elsewhere through a tunnel, as with ssh -L",
+        )
 
 
 def _files(config: Config) -> Iterator[Finding]:

@@ -168,8 +168,9 @@ class Server(Section):
 class Console(Section):
     """The management console."""
 
-    listen: Annotated[str, AfterValidator(_check_listen), NOT_YET] = Field(
-        default="127.0.0.1:4101", description="Address and port of the console."
+    listen: Annotated[str, AfterValidator(_check_listen)] = Field(
+        default="127.0.0.1:4101",
+        description="Address and port of the management API, on loopback; port 0 takes any free one.",
     )
 
 

@@ -35,6 +35,8 @@ class Facts(NamedTuple):
     log_layout: str
     watched: list[str]
     """Files whose change means a reload."""
+    console: str
+    """Address of the console, as host:port."""
 
 
 class ChannelClosedError(ConnectionError):

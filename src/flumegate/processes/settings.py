@@ -37,6 +37,7 @@ _AT_START = {
     "database_url": "database.url",
     "log_level": "log.level",
     "log_layout": "log.format",
+    "console": "console.listen",
 }
 """Facts that take effect at the next start only, and the settings that they come from."""
 
@@ -267,6 +268,7 @@ def _facts(loaded: Loaded, link: str) -> boot.Facts:
         log_level=config.log.level,
         log_layout=config.log.format,
         watched=[str(path) for path in loaded.watched],
+        console=config.console.listen,
     )
 
 
