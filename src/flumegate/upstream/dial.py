@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 from flumegate.snapshot import Tls
 from flumegate.upstream import errors
+from flumegate.upstream.reach import reach
+from flumegate.upstream.resolve import Resolver
 
 if TYPE_CHECKING:
     from flumegate.upstream.connection import Connection
@@ -43,22 +45,26 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 async def dial(
-    loop: asyncio.AbstractEventLoop, origin: Origin, provider: str, make: Callable[[], Connection]
+    loop: asyncio.AbstractEventLoop,
+    resolver: Resolver,
+    origin: Origin,
+    provider: str,
+    make: Callable[[], Connection],
 ) -> Connection:
     """Return a new connection to an origin.
 
     Raises:
         OSError: it could not be made (TLS failures included).
+        UnicodeError: the name to connect to is no valid one.
         GatewayError: the proxy did not open the tunnel.
     """
     context = tls_context(origin.tls) if origin.scheme == "https" else None
     server_name = (origin.tls.server_name or origin.host) if context is not None else None
     if origin.proxy:
-        transport, connection = await _through_proxy(loop, origin, provider, make, context, server_name)
+        transport, connection = await _through_proxy(loop, resolver, origin, provider, make, context, server_name)
     else:
-        transport, connection = await loop.create_connection(
-            make, origin.host, origin.port, ssl=context, server_hostname=server_name
-        )
+        end = await reach(loop, await resolver.resolve(origin.host), origin.port)
+        transport, connection = await loop.create_connection(make, sock=end, ssl=context, server_hostname=server_name)
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -93,6 +99,7 @@ class _Tunnel(asyncio.Protocol):
 
 async def _through_proxy(
     loop: asyncio.AbstractEventLoop,
+    resolver: Resolver,
     origin: Origin,
     provider: str,
     make: Callable[[], Connection],
@@ -105,8 +112,9 @@ async def _through_proxy(
     if proxy.username is not None:
         login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
         request += f"proxy-authorization: Basic {base64.b64encode(login).decode()}\r\n"
+    end = await reach(loop, await resolver.resolve(proxy.hostname or ""), proxy.port or 3128)
     transport, tunnel = await loop.create_connection(
-        lambda: _Tunnel(loop, (request + "\r\n").encode("latin-1")), proxy.hostname or "", proxy.port or 3128
+        lambda: _Tunnel(loop, (request + "\r\n").encode("latin-1")), sock=end
     )
     try:
         status = await tunnel.opened

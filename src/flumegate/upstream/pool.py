@@ -15,6 +15,7 @@ from flumegate.snapshot import Provider, Tls
 from flumegate.upstream import errors
 from flumegate.upstream.connection import Connection
 from flumegate.upstream.dial import dial
+from flumegate.upstream.resolve import Resolver
 
 IDLE_SECONDS = 50.0
 """Below the 60 s after which common load balancers close idle connections."""
@@ -38,8 +39,11 @@ class Origin(NamedTuple):
 class Pool:
     """The connections to one origin, shared by all providers that stand there."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, origin: Origin, max_connections: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, resolver: Resolver, origin: Origin, max_connections: int
+    ) -> None:
         self.loop = loop
+        self.resolver = resolver
         self.origin = origin
         self.max_connections = max_connections
         self._idle: list[Connection] = []
@@ -91,7 +95,7 @@ class Pool:
         made = False
         try:
             async with asyncio.timeout(max(seconds, 0.001)):
-                connection = await dial(self.loop, self.origin, provider, lambda: Connection(self))
+                connection = await dial(self.loop, self.resolver, self.origin, provider, lambda: Connection(self))
             if connection.closed or connection.transport.is_closing():
                 raise errors.closed_unanswered(provider)
             self._open.add(connection)
@@ -176,22 +180,24 @@ class Upstream:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self._resolver = Resolver(loop)
         self._pools: dict[Origin, Pool] = {}
         self._retired: list[Pool] = []
         """Of origins that no Snapshot names any more: calls are under way there, and their times hold."""
-        self._by_provider: dict[str, tuple[Provider, Pool]] = {}
+        self._by_provider: dict[int, tuple[Provider, Pool]] = {}
+        """By identity: one with several credentials is there once for each."""
 
     def pool(self, provider: Provider) -> Pool:
         """Return the pool of a provider."""
-        known = self._by_provider.get(provider.name)
+        known = self._by_provider.get(id(provider))
         if known is not None and known[0] is provider:
             return known[1]
         origin = Origin.of(provider)
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(self.loop, origin, provider.max_connections)
+            pool = self._pools[origin] = Pool(self.loop, self._resolver, origin, provider.max_connections)
         pool.max_connections = max(provider.max_connections, 1)
-        self._by_provider[provider.name] = (provider, pool)
+        self._by_provider[id(provider)] = (provider, pool)
         return pool
 
     def keep_only(self, providers: dict[str, Provider]) -> None:
