@@ -45,7 +45,7 @@ providers:
     timeouts: {conect: 3}
 models:
   a: gro/x
-  b: groq/x
+  b: {targets: [groq/x, groq/x], fallback: [aa]}
 cache: {enabled: true}
 server: {}
 """
@@ -55,6 +55,8 @@ server: {}
         'flumegate.yaml:4:14: auth.mode: must be keys or open; did you mean "open"?',
         'flumegate.yaml:8:16: providers.groq.timeouts.conect: unknown setting; did you mean "connect"?',
         'flumegate.yaml:10:6: models.a: there is no provider "gro"; did you mean "groq"?',
+        "flumegate.yaml:11:25: models.b.targets[1]: is the same as targets[0]; keep one, and give it a larger weight",
+        'flumegate.yaml:11:45: models.b.fallback[0]: there is no model "aa"; did you mean "a"?',
         "flumegate.yaml:12:18: cache.enabled: not available in this release yet: remove it",
         "flumegate.yaml:13:1: server: is set twice (first in line 1); remove one of the two",
     ]

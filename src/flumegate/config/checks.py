@@ -10,6 +10,7 @@ from pathlib import Path as FilePath
 
 from pydantic_core import PydanticCustomError
 
+from flumegate.config import route_checks
 from flumegate.config.address import read_listen
 from flumegate.config.problem import Path, nearest
 from flumegate.config.secret import Secret, check_private
@@ -68,12 +69,13 @@ _PUBLISHED_KEYS = frozenset(
 )
 
 
-def refusals(config: Config, providers: Collection[str]) -> Iterator[Finding]:
+def refusals(config: Config, providers: Collection[str], models: Collection[str]) -> Iterator[Finding]:
     """Yield everything that makes a configuration unusable.
 
     Args:
         config: what could be read of it.
         providers: the names of all providers that were written down, faulty ones included.
+        models: the names of all models that were, likewise.
     """
     yield from _not_yet(config)
     yield from _access(config)
@@ -88,7 +90,7 @@ def refusals(config: Config, providers: Collection[str]) -> Iterator[Finding]:
             ("providers", name, "default"),
             f'"{defaults[0]}" is the default already; mark only one provider as default',
         )
-    yield from _models(config, providers)
+    yield from route_checks.refusals(config, providers, models)
     yield from _database(config)
 
 
@@ -170,8 +172,10 @@ def _console(config: Config) -> Iterator[Finding]:
     if not listen.is_loopback:
         yield (
             ("console", "listen"),
-            f"{listen} is reachable by others, and the console has no TLS: its token would travel in the clear; "
-            "listen on 127.0.0.1, and reach it from elsewhere through a tunnel, as with ssh -L",
+            (
+                f"{listen} is reachable by others, and the console has no TLS: its token would travel in the clear; "
+                "listen on 127.0.0.1, and reach it from elsewhere through a tunnel, as with ssh -L"
+            ),
         )
 
 
@@ -275,25 +279,6 @@ def _vertex(provider: Provider) -> Iterator[Finding]:
         yield (), "needs a location; set location: global, or a region, as in europe-west4"
     if provider.dialects is not None:
         yield ("dialects",), "a provider of type vertex is asked in each model's own dialect; remove it"
-
-
-def _models(config: Config, providers: Collection[str]) -> Iterator[Finding]:
-    for name, route in config.models.items():
-        path: Path = ("models", name)
-        if not name or name.count("*") > 1:
-            yield path, "a model name may hold one *, as in claude-*; write one entry for each pattern"
-        if not route.targets:
-            yield (*path, "targets"), "needs one target, as in [{use: openai/gpt-4o}]"
-        for index, target in enumerate(route.targets):
-            place = (*path, "targets", index, "use")
-            provider, slash, model = target.use.partition("/")
-            if not slash or not provider or not model:
-                yield place, f'must be provider/model, not "{target.use}"; provider/* keeps the name asked for'
-            elif provider not in providers:
-                known = nearest(provider, providers) or (f"; there are: {', '.join(providers) or 'none'}")
-                yield place, f'there is no provider "{provider}"{known}'
-            elif "*" in model and model != "*":
-                yield place, "a target is one model, or * alone for the name that the client asked for"
 
 
 def _database(config: Config) -> Iterator[Finding]:

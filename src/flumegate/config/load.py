@@ -84,7 +84,7 @@ def load(
     name = "" if source is None else str(source)
     config, faults = validate(document, environ, name)
     problems += faults
-    for where, message in checks.refusals(config, _provider_names(document)):
+    for where, message in checks.refusals(config, _names(document, "providers"), _names(document, "models")):
         problem = locate(document, where, message, name)
         # What was removed as faulty must not be reported again as missing.
         if not any(fault.path.startswith(problem.path) for fault in faults):
@@ -97,10 +97,10 @@ def load(
     return Loaded(config, source, kept, not config.providers, _watched(config, source), document)
 
 
-def _provider_names(document: Document) -> list[str]:
+def _names(document: Document, section: str) -> list[str]:
     tree = document.tree if isinstance(document.tree, dict) else {}
-    providers = tree.get("providers")
-    return list(providers) if isinstance(providers, dict) else []
+    entries = tree.get(section)
+    return [str(name) for name in entries] if isinstance(entries, dict) else []
 
 
 def _is_literal_in_environment(warning: Problem) -> bool:
