@@ -9,6 +9,8 @@ from pathlib import Path
 from time import monotonic
 
 from flumegate.door.server import Server
+from flumegate.engine import memory
+from flumegate.engine.overload import Overload
 from flumegate.engine.run import Engine
 from flumegate.engine.settle import Settlement
 from flumegate.engine.stored_responses import Ask, nobody
@@ -23,6 +25,7 @@ from flumegate.upstream.pool import Upstream
 SWEEP_SECONDS = 0.25
 SYNC_TURNS = 2
 HOUSEKEEPING_TURNS = 4
+GIVE_BACK_TURNS = 8
 
 
 class WorkerApp:
@@ -32,7 +35,7 @@ class WorkerApp:
         peers: the sum of all other workers' counters, as control reports it.
     """
 
-    def __init__(self, *, name: str, spool_folder: Path, ask: Ask = nobody) -> None:
+    def __init__(self, *, name: str, spool_folder: Path, ask: Ask = nobody, workers: int = 1) -> None:
         self._loop = asyncio.get_running_loop()
         self._tally = Tally()
         self._spool = SpoolWriter(
@@ -40,7 +43,12 @@ class WorkerApp:
         )
         self._upstream = Upstream(self._loop)
         self._settlement = Settlement(self._loop, self._spool, self._tally)
-        self._engine = Engine(self._loop, Snapshot(version=0, providers={}), self._upstream, self._settlement)
+        self._overload = Overload(self._loop, self._tally.totals)
+        self._workers = workers
+        """How many share the memory of machine or container."""
+        self._engine = Engine(
+            self._loop, Snapshot(version=0, providers={}), self._upstream, self._settlement, self._overload
+        )
         self._engine.ask = ask
         self._server = Server(self._loop, self._engine, self._all_counters, self._tally.totals)
         self._turn = 0
@@ -55,6 +63,8 @@ class WorkerApp:
         self._settlement.policy = snapshot.records
         self._spool.max_bytes = snapshot.records.spool_max_bytes
         self._server.apply(snapshot)
+        door = snapshot.door
+        self._overload.apply(door, door.max_memory_bytes or memory.available_bytes() // self._workers)
         gc.collect()
         gc.freeze()
 
@@ -66,7 +76,10 @@ class WorkerApp:
     def _sweep(self) -> None:
         self._server.sweep()
         self._upstream.sweep()
+        self._overload.sweep(self._loop.time(), memory.resident_bytes())
         self._turn += 1
+        if self._overload.pressure != "none" and self._turn % GIVE_BACK_TURNS == 0:
+            memory.give_back()
         if self._turn % SYNC_TURNS == 0:
             self._settlement.sync_soon()
         if self._turn % HOUSEKEEPING_TURNS == 0:
@@ -79,6 +92,8 @@ class WorkerApp:
         counters.totals["records_dropped"] = self._spool.dropped
         counters.totals["contents_dropped"] = self._spool.dropped_content
         counters.gauges["connections_open"] = len(self._server.connections)
+        counters.gauges["requests_queued"] = self._overload.queued
+        counters.gauges["memory_bytes"] = self._overload.memory_bytes
         counters.gauges["requests_active"] = sum(not connection.idle for connection in self._server.connections)
         counters.gauges["upstream_connections_open"] = self._upstream.open_connections()
         counters.gauges["spool_bytes"] = self._spool.bytes

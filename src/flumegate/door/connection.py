@@ -200,6 +200,12 @@ class ClientConnection(asyncio.Protocol):
         else:
             reader.due = server.now() + server.door.keep_alive_seconds
 
+    def turn_away(self, answer: bytes) -> None:
+        """Answer a connection that is one too many; what it sends is not looked at."""
+        self.lingering = True
+        self.write(answer)
+        self._close_gently()
+
     def _close_gently(self) -> None:
         """Close so that the answer arrives: what the client still sends is read for a moment and thrown away."""
         if self.lingering and self._transport.can_write_eof():

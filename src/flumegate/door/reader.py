@@ -231,6 +231,7 @@ class RequestReader:
                 raise heads.body_too_large(door)
             if length is None or length > EARLY_CHECK_BYTES or self.expects:
                 self._server.engine.admit(exchange)
+                self._server.engine.overload.check_memory()
         except GatewayError as error:
             self.turn_away(error)
             return

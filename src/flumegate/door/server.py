@@ -24,6 +24,8 @@ from flumegate.snapshot import Door, Snapshot
 from flumegate.wire.headers import Headers
 
 BACKLOG = 4096
+MAX_TURNED_AWAY = 256
+"""Connections beyond the limit that are told so; one beyond these, too, is just closed."""
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
@@ -51,6 +53,8 @@ class Server:
         self.prefix = b"/proxy"
         self.trusted: tuple[_Network, ...] = ()
         self.connections: set[ClientConnection] = set()
+        self._turned_away: set[ClientConnection] = set()
+        """They are only read until they have their answer, and count for no limit but their own."""
         self._counters = counters
         self._totals = totals
         self._server: asyncio.Server | None = None
@@ -82,21 +86,25 @@ class Server:
     def opened(self, connection: ClientConnection) -> None:
         """Enter a new connection into the books; one too many is told so and closed."""
         self._totals["connections_accepted"] = self._totals.get("connections_accepted", 0) + 1
-        self.connections.add(connection)
-        if len(self.connections) > self.door.max_connections:
-            connection.write(_BUSY % (len(_BUSY_BODY), _BUSY_BODY))
-            connection.abort()
+        if len(self.connections) < self.door.max_connections:
+            self.connections.add(connection)
+        elif len(self._turned_away) < MAX_TURNED_AWAY:
+            self._turned_away.add(connection)
+            connection.turn_away(_BUSY % (len(_BUSY_BODY), _BUSY_BODY))
+        else:
+            connection.kill()
 
     def lost(self, connection: ClientConnection) -> None:
         """Strike a connection from the books."""
         self.connections.discard(connection)
+        self._turned_away.discard(connection)
         if self.draining and not self.connections:
             self._emptied.set()
 
     def sweep(self) -> None:
         """Enforce the limits of time of all connections; called several times a second."""
         now = self.now()
-        for connection in tuple(self.connections):
+        for connection in (*self.connections, *self._turned_away):
             connection.sweep(now)
 
     async def drain(self, seconds: float) -> None:
@@ -112,7 +120,7 @@ class Server:
                     await self._emptied.wait()
             except TimeoutError:
                 pass
-        for connection in tuple(self.connections):
+        for connection in (*self.connections, *self._turned_away):
             connection.kill()
 
     def client_of(self, peer: str, headers: Headers) -> str:

@@ -14,6 +14,7 @@ from flumegate.engine import local
 from flumegate.engine.attempt import attempt
 from flumegate.engine.betas import apply_policy
 from flumegate.engine.head import AnswerHead
+from flumegate.engine.overload import Overload
 from flumegate.engine.relay import Relay, whole
 from flumegate.engine.relay_translated import TranslatedRelay, whole_translated
 from flumegate.engine.request import edit_body, read_envelope, read_path, read_target, undo_coding
@@ -34,13 +35,19 @@ class Engine:
     """Serves exchanges with the Snapshot of the moment."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, snapshot: Snapshot, upstream: Upstream, settlement: Settlement
+        self,
+        loop: asyncio.AbstractEventLoop,
+        snapshot: Snapshot,
+        upstream: Upstream,
+        settlement: Settlement,
+        overload: Overload,
     ) -> None:
         self._loop = loop
         self.snapshot = snapshot
         self.planner = Planner(snapshot)
         self.upstream = upstream
         self.settlement = settlement
+        self.overload = overload
         self.ask: Ask = nobody
         """How the store is asked."""
 
@@ -55,7 +62,7 @@ class Engine:
                 gate(exchange)
             exchange.admitted = True
 
-    async def run(self, exchange: Exchange) -> None:
+    async def run(self, exchange: Exchange) -> None:  # noqa: C901, PLR0912 - the whole road, on one screen
         """Serve one exchange to its end; never raises."""
         try:
             if exchange.snapshot is not self.snapshot:
@@ -68,6 +75,8 @@ class Engine:
             if exchange.kind == "transparent" and (stored := await serve(exchange, self.ask, extra)) is not None:
                 self.settlement.settle(exchange, stored)
                 return
+            if not self.overload.admit(exchange):
+                await self.overload.wait(exchange)
             plan, withhold = self._plan(exchange)
             exchange.plan = plan
             if exchange.losses:
@@ -98,6 +107,8 @@ class Engine:
             self.abandon(exchange)
         except Exception as error:  # noqa: BLE001 - the top of the road: a bug must not take other requests along
             self._confess(exchange, error)
+        finally:
+            self.overload.leave(exchange)
 
     async def _begin(self, exchange: Exchange, plan: Plan) -> Translation | EmbeddingTranslation:
         if exchange.kind == "responses" and MENTION in exchange.body:

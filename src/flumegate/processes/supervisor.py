@@ -133,6 +133,7 @@ class Supervisor:
             "--fd", str(keep[0]), "--link", self.facts.link, "--snapshot-fd", str(self.shelf),
             "--spool", os.path.join(self.facts.data_dir, "spool"),  # noqa: PTH118 - pathlib would cost a tenth of our memory
             "--name", worker.name, "--lifeline", str(keep[2]), "--drain", str(self.facts.drain_seconds),
+            "--workers", str(len(self.workers)),
             "--log-level", self.facts.log_level, "--log-layout", self.facts.log_layout,
         ]
         # fmt: on

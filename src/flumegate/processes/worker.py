@@ -27,7 +27,7 @@ from flumegate.processes.worker_end import WorkerEnd
 from flumegate.records.counters import Counters
 from flumegate.records.manage import Answer, Question
 
-OPTIONS = ("fd", "link", "snapshot-fd", "spool", "name", "lifeline", "drain", "log-level", "log-layout")
+OPTIONS = ("fd", "link", "snapshot-fd", "spool", "name", "lifeline", "drain", "workers", "log-level", "log-layout")
 ORPHANED_DRAIN_SECONDS = 5.0
 """Without a supervisor nobody restarts us and a new gateway may want the address: no long good-byes."""
 
@@ -47,7 +47,12 @@ class Worker:
             on_peers=self.take_peers,
             on_question=self.answer,
         )
-        self.app = WorkerApp(name=self.name, spool_folder=Path(options["spool"]), ask=self.link.ask)
+        self.app = WorkerApp(
+            name=self.name,
+            spool_folder=Path(options["spool"]),
+            ask=self.link.ask,
+            workers=int(options.get("workers", "1")),
+        )
         self.shelf = Shelf(int(options["snapshot-fd"]))
         self.lifeline = socket.socket(fileno=int(options["lifeline"])) if "lifeline" in options else None
         self.drain_seconds = float(options.get("drain", "60"))
