@@ -243,6 +243,19 @@ _EXAMPLES = {
 #  gpt-4o: openai/gpt-4o
 #  fast: local/llama3.2
 #  "claude-*": anthropic/*
+#  smart:                                    # what a route may have; docs/configuration.md lists all of it
+#    targets:                                # the second is asked where the first fails or is left alone
+#      - anthropic/claude-sonnet-4-5
+#      - {use: azure/gpt-4o, max_concurrency: 50, max_queued: 100}
+#    fallback: [gpt-4o, fast]                # what is asked where neither answers
+#    retry: {max_retries: 3}
+#    timeout: 120                            # seconds for all of it
+#    rules:                                  # requests that another model serves
+#      - {when: {tags: [batch], hours: "22:00-06:00"}, use: fast}
+#      - {when: {headers: {x-tier: "free*"}, days: [sat, sun]}, use: local/llama3.2}
+#  shared:                                   # requests are spread three to one
+#    targets: [{use: openai/gpt-4o, weight: 3}, {use: azure/gpt-4o, weight: 1}]
+#    strategy: weighted
 """,
 }
 

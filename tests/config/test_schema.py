@@ -22,6 +22,8 @@ def test_the_schema_knows_the_short_form_of_a_model() -> None:
     short, long = properties["models"]["additionalProperties"]["anyOf"]
     assert short["type"] == "string"
     assert long == {"$ref": "#/$defs/Route"}
+    targets = json_schema()["$defs"]["Route"]["properties"]["targets"]
+    assert targets["items"]["anyOf"] == [short, {"$ref": "#/$defs/RouteTarget"}]
     assert {"type": "null"} in properties["server"]["anyOf"]
 
 

@@ -76,6 +76,9 @@ def test_the_example_file_is_valid_as_it_is_and_with_all_of_it_switched_on(tmp_p
     assert list(loaded.config.providers) == [*hosted, "local", "other", "everything"]
     assert loaded.config.providers["everything"] == Provider(type="openai")
     assert loaded.config.server == Config().server
+    assert loaded.config.routing == Config().routing
+    smart = loaded.config.models["smart"]
+    assert (len(smart.targets), smart.fallback, len(smart.rules)) == (2, ["gpt-4o", "fast"], 2)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ def json_schema() -> dict[str, Any]:
     short = {"type": "string", "pattern": "^[^/]+/.+$", "description": "provider/model"}
     models = schema["properties"]["models"]
     models["additionalProperties"] = {"anyOf": [short, models["additionalProperties"]]}
+    targets = definitions["Route"]["properties"]["targets"]
+    targets["items"] = {"anyOf": [short, targets["items"]]}
     definitions["Provider"]["properties"]["type"]["enum"] = ["", *BY_TYPE]
     # A section left empty means its defaults.
     for name, entry in schema["properties"].items():
