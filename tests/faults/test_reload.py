@@ -73,6 +73,30 @@ def test_a_stream_under_way_outlives_the_provider_that_it_came_from(mock: Mock) 
         assert wire.answers(1)[0].headers["x-flumegate-provider"] == "fresh"
 
 
+def test_a_changed_route_leads_elsewhere_and_one_in_a_circle_does_not(mock: Mock) -> None:
+    """The next request takes the new way; a change by which requests would go round for ever is refused with it."""
+
+    def routed(**models: Any) -> dict[str, Any]:
+        providers = {name: road.compatible(mock.port) for name in ("one", "two")}
+        return road.settings(providers, models=models)
+
+    def provider() -> str:
+        answer = raw.ask(gateway.port, raw.request("/v1/chat/completions", road.chat("a"), key=road.KEY))
+        assert answer.status == 200
+        return answer.headers["x-flumegate-provider"]
+
+    with run_gateway(config=routed(a={"targets": ["one/m", "two/m"]}, b="two/m")) as gateway:
+        assert provider() == "one"
+        gateway.write_config(routed(a={"targets": ["two/m", "one/m"], "fallback": ["b"]}, b="two/m"))
+        applied(gateway, 1)
+        assert provider() == "two"
+        circle = {"targets": ["two/m"], "fallback": ["a"]}
+        gateway.write_config(routed(a={"targets": ["one/m"], "fallback": ["b"]}, b=circle))
+        text = gateway.output.wait_for("config_refused")
+        assert "leads in a circle: a → b → a" in text or "a \\u2192 b \\u2192 a" in text
+        assert provider() == "two"
+
+
 def test_a_withdrawn_key_is_refused_on_connections_that_it_opened(mock: Mock) -> None:
     """What a connection remembers of its key ends with the Snapshot that it came from."""
     with run_gateway(config=config(mock)) as gateway, raw.wire(gateway.port) as wire:
