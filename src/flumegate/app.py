@@ -17,7 +17,6 @@ from flumegate.engine.stored_responses import Ask, nobody
 from flumegate.records.counters import Counters
 from flumegate.records.manage import UNAVAILABLE, Answer, Question
 from flumegate.records.tally import Tally
-from flumegate.routing.plan import Planner
 from flumegate.snapshot import Snapshot
 from flumegate.spool.append import SpoolWriter
 from flumegate.upstream.pool import Upstream
@@ -57,8 +56,7 @@ class WorkerApp:
 
     def apply(self, snapshot: Snapshot) -> None:
         """Swap the Snapshot: exchanges under way keep the one that they began with."""
-        self._engine.snapshot = snapshot
-        self._engine.planner = Planner(snapshot)
+        self._engine.apply(snapshot)
         self._upstream.keep_only(snapshot.providers)
         self._settlement.policy = snapshot.records
         self._spool.max_bytes = snapshot.records.spool_max_bytes

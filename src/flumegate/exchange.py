@@ -7,6 +7,7 @@ is still on its way.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from flumegate.records.request import Attempt
@@ -105,6 +106,7 @@ class Exchange:
     request_id: bytes
     client: str
     body: bytes = b""
+    """As the client sent it, without its coding; every attempt has a body of its own (see `engine.outgoing`)."""
     upload: Upload | None = None
     request_bytes: int = 0
     kind: str = ""
@@ -124,6 +126,8 @@ class Exchange:
     stream: bool = False
     plan: Plan | None = None
     lane: str = "local"
+    deadline: float = math.inf
+    """Loop time at which the request must have ended, whatever attempts it takes."""
     coding_undone: bool = False
     """The request body arrived compressed and is sent on plain."""
 
@@ -132,6 +136,8 @@ class Exchange:
 
     # Filled by attempt and relay.
     attempts: tuple[Attempt, ...] = ()
+    retries_spent: bool = False
+    """We have tried as often as may be: the client need not."""
     sent: float | None = None
     first_byte: float | None = None
     first_token: float | None = None
@@ -144,8 +150,6 @@ class Exchange:
     error_code: str = ""
     losses: tuple[str, ...] = ()
     """What could not be said in the other dialect, as codes."""
-    client_body: bytes | None = None
-    """The request body as the client sent it, where another was written for the provider."""
     response_bytes: int = 0
     response_body: list[bytes] | None = None
     """The answer's pieces where content is recorded, else None."""

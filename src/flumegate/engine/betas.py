@@ -6,6 +6,7 @@ must drop its members, or the provider refuses them as unknown.
 
 from __future__ import annotations
 
+from flumegate.engine.outgoing import Outgoing
 from flumegate.exchange import Exchange
 from flumegate.snapshot import Provider
 from flumegate.wire import splice
@@ -22,8 +23,8 @@ _MEMBERS = {
 """Beginning of a beta's name → the top-level member that only it makes legal."""
 
 
-def apply_policy(exchange: Exchange, provider: Provider) -> None:
-    """Change header and body of a request as the provider's policy says; what was dropped is a loss of the exchange."""
+def apply_policy(exchange: Exchange, outgoing: Outgoing, provider: Provider) -> None:
+    """Change header and body of a request as the provider's policy says; what was dropped is a loss."""
     asked = [
         value.strip()
         for name, field in exchange.headers
@@ -45,14 +46,14 @@ def apply_policy(exchange: Exchange, provider: Provider) -> None:
     headers = [field for field in exchange.headers if field[0] != HEADER]
     if kept:
         headers.append((HEADER, ",".join(dict.fromkeys(kept)).encode("latin-1")))
-    exchange.headers = headers
+    outgoing.headers = headers
     for value in dropped:
-        _drop_members(exchange, value, kept)
-    exchange.losses += tuple(f"dropped:anthropic-beta.{value}" for value in dropped)
+        _drop_members(outgoing, value, kept)
+    outgoing.losses += tuple(f"dropped:anthropic-beta.{value}" for value in dropped)
 
 
-def _drop_members(exchange: Exchange, value: str, kept: list[str]) -> None:
+def _drop_members(outgoing: Outgoing, value: str, kept: list[str]) -> None:
     for beginning, key in _MEMBERS.items():
         needed = any(_MEMBERS.get(other) == key and name.startswith(other) for name in kept for other in _MEMBERS)
         if value.startswith(beginning) and not needed:
-            exchange.body = splice.remove(exchange.body, key)
+            outgoing.body = splice.remove(outgoing.body, key)

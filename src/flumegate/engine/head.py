@@ -22,6 +22,11 @@ def status_line(status: int) -> bytes:
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status
 
 
+def counted_marks(plan: Plan, attempts: int) -> bytes:
+    """Return the header lines that say who served, with the number of attempts that it took."""
+    return plan.marks.replace(b"x-flumegate-attempts: 1", b"x-flumegate-attempts: %d" % attempts)
+
+
 class AnswerHead:
     """What an upstream's head means for the relay.
 
@@ -118,7 +123,7 @@ class AnswerHead:
             status_line(self.status),
             b"\r\n".join(self._lines),
             framing,
-            plan.marks,
+            plan.marks if len(exchange.attempts) <= 1 else counted_marks(plan, len(exchange.attempts)),
             request_id,
             request_id,
             ((exchange.first_byte or 0.0) - (exchange.sent or 0.0)) * 1000,

@@ -1,8 +1,4 @@
-"""The answer on its way to the client: bytes as they came, past a tap that looks at a copy.
-
-One read from the upstream is one write to the client. The last bytes are not written here: settle hands them over once
-the Record is safe.
-"""
+"""The answer on its way to the client: bytes as they came, past a tap that looks at a copy."""
 
 from __future__ import annotations
 
@@ -15,18 +11,22 @@ import msgspec
 from flumegate.dialects.tap import Tap
 from flumegate.engine.events import EventStream, LineStream
 from flumegate.engine.head import AnswerHead
+from flumegate.engine.passage import Passage
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan
 from flumegate.upstream import errors
 from flumegate.upstream.call import Call
-from flumegate.upstream.connection import Connection
 from flumegate.wire import coding
 
 MAX_COPY_BYTES = 262_144
 """How much of an answer in one piece the tap reads; of a larger one it sees the end."""
 MAX_ERROR_BYTES = 262_144
 """Error answers are held up to this size, to be looked through for our own credential."""
+MAX_START_BYTES = 4_194_304
+"""How much of a stream is held before its first meaningful event: start-up events repeat instructions and tools."""
+END_SECONDS = 1.0
+"""How long a stream may stay open behind the error that it has reported."""
 _REDACTED = b"[redacted]"
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -94,34 +94,26 @@ def _without_credential(body: bytes, plan: Plan) -> bytes:
     return body.replace(credential.encode("latin-1", "replace"), _REDACTED) if credential else body
 
 
-class Relay:
+class Relay(Passage):
     """Passes one answer on.
 
-    Attributes:
-        rest: what must still be handed to the client when the answer has ended.
-        cut: the answer broke off and nothing could be said about it: the connection must be cut.
+    Events before the first meaningful one are held: until that has come, another target can still be asked.
     """
 
     __slots__ = (
-        "_call",
-        "_chunked",
         "_copy",
         "_copy_bytes",
         "_decoder",
-        "_done",
         "_events",
-        "_exchange",
         "_extra",
         "_head",
+        "_held",
+        "_held_bytes",
         "_held_error",
         "_judged",
-        "_loop",
-        "_plan",
         "_take",
         "_tap",
         "_write",
-        "cut",
-        "rest",
     )
 
     def __init__(
@@ -130,21 +122,15 @@ class Relay:
         exchange: Exchange,
         plan: Plan,
         head: AnswerHead,
+        begun: Callable[[], None],
         *,
         withhold: bool,
         extra: bytes,
     ) -> None:
-        self._loop = loop
-        self._exchange = exchange
-        self._plan = plan
+        super().__init__(loop, exchange, plan, begun)
         self._extra = extra
-        self._chunked = False
         self._write = exchange.reply.write
         self._take: Callable[[bytes], bytes] | None = None
-        self._call: Call | None = None
-        self._done: asyncio.Future[None] | None = None
-        self.rest = b""
-        self.cut = False
         self._head = head
         self._decoder = _decoder(head.encoding, plan) if head.encoding and not head.bodiless else None
         self._tap: Tap | None = None
@@ -153,6 +139,8 @@ class Relay:
         self._copy_bytes = 0
         self._judged = exchange.lane == "verbatim" and not head.bodiless
         self._held_error: list[bytes] | None = None
+        self._held: list[bytes] | None = None
+        self._held_bytes = 0
         status = exchange.status = head.status
         endpoint = exchange.endpoint
         if status >= 400:
@@ -164,27 +152,12 @@ class Relay:
             if head.streamed:
                 stream = EventStream if head.sse else LineStream
                 self._events = stream(self._tap, self._note_first_token, withhold_usage=withhold)
+                self._held = []
             else:
                 self._copy = []
 
     def _note_first_token(self) -> None:
         self._exchange.first_token = monotonic()
-
-    def start(self, call: Call, connection: Connection) -> asyncio.Future[None]:
-        """Write the head and what came with it, then take the rest as it comes; the future ends with the answer."""
-        self._call = call
-        self._done = self._loop.create_future()
-        if not call.ended:  # a whole answer has given its connection back, and it may serve another exchange by now
-            connection.resume()
-            self._exchange.reply.feed_from(connection)
-        call.sink = self
-        pieces, call.pieces = call.pieces, []
-        self.push(b"".join(pieces))
-        if call.error is not None:
-            self.fail(call.error)
-        elif call.ended:
-            self.end()
-        return self._done
 
     def push(self, data: bytes) -> None:
         """Take the bytes of one read (see `AnswerSink`)."""
@@ -194,7 +167,7 @@ class Relay:
             data = take(data)
             if data:
                 self._write(self._frame(data))
-        elif self._done is not None and not self._done.done():
+        elif not self._done.done():
             self._push_slowly(data)
 
     def _push_slowly(self, data: bytes) -> None:
@@ -215,6 +188,10 @@ class Relay:
             return
         if self._events is not None:
             data = self._events.take(data)
+            if self._held is not None:
+                data = self._hold_start(self._held, data)
+                if self._held is not None:
+                    return
         elif self._copy is not None:
             self._keep_copy(self._copy, data)
             if self._judged and not self._exchange.head_sent:
@@ -224,6 +201,7 @@ class Relay:
                     _check_json(data, self._plan, _opening(self._exchange))
         exchange = self._exchange
         if not exchange.head_sent:
+            self._commit()
             head, self._chunked = self._head.write(exchange, self._plan, self._extra, None)
             exchange.reply.write(head + self._frame(data) if data else head)
             if self._events is not None and self._decoder is None:
@@ -231,13 +209,19 @@ class Relay:
         elif data:
             exchange.reply.write(self._frame(data))
 
-    def _frame(self, data: bytes) -> bytes:
-        exchange = self._exchange
-        exchange.response_bytes += len(data)
-        kept = exchange.response_body
-        if kept is not None and exchange.response_bytes - len(data) < exchange.snapshot.records.max_response_bytes:
-            kept.append(data)
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+    def _hold_start(self, held: list[bytes], data: bytes) -> bytes:
+        """Keep what says nothing yet; return all that was kept once something meaningful has come."""
+        held.append(data)
+        self._held_bytes += len(data)
+        tap = self._tap
+        assert tap is not None  # noqa: S101 - events are framed only for a tap
+        if tap.failed and not tap.started:
+            self._call.deadline = min(self._call.deadline, monotonic() + END_SECONDS)
+            return b""
+        if not tap.started and self._held_bytes <= MAX_START_BYTES:
+            return b""
+        self._held = None
+        return held[0] if len(held) == 1 else b"".join(held)
 
     def _hold_error(self, held: list[bytes], data: bytes) -> None:
         held.append(data)
@@ -256,7 +240,7 @@ class Relay:
 
     def end(self) -> None:
         """The answer is complete (see `AnswerSink`)."""
-        if self._done is None or self._done.done():
+        if self._done.done():
             return
         if self._decoder is not None:
             try:
@@ -264,13 +248,16 @@ class Relay:
             except coding.CodingError as error:
                 self.fail(errors.garbage(self._plan.provider.name, str(error)))
                 return
-            if not self._exchange.head_sent and self._held_error is None:
+            if not self._exchange.head_sent and self._held_error is None and self._held is None:
                 self._pass(b"")  # it unfolded to nothing, and the head is still owed
         if self._held_error is not None:
             body = _without_credential(b"".join(self._held_error), self._plan)
             head, self._chunked = self._head.write(self._exchange, self._plan, self._extra, len(body))
             self.rest = head + self._frame(body)
         elif self._events is not None:
+            if self._held is not None:
+                self._end_unbegun(self._events, self._held)
+                return
             self._end_events(self._events, None)
         else:
             if self._tap is not None and self._copy is not None:
@@ -287,18 +274,21 @@ class Relay:
         provider = self._plan.provider.name
         if self._judged and not self._exchange.head_sent:
             return errors.garbage(provider, "it is empty")
-        if self._judged and self._call is not None and self._call.unframed:
+        if self._judged and self._call.unframed:
             whole = copy.rstrip().endswith(b"}") if self._copy_bytes > MAX_COPY_BYTES else _is_whole_json(copy)
             return None if whole else errors.cut(provider)
         return None
 
     def fail(self, error: GatewayError) -> None:
         """The answer broke off (see `AnswerSink`): an error event where the dialect has one, else a cut connection."""
-        if self._done is None or self._done.done():
+        if self._done.done():
             return
         exchange = self._exchange
         if not exchange.head_sent:
-            self._done.set_exception(error)
+            if self._held is not None and self._events is not None:
+                self._end_unbegun(self._events, self._held, error)
+            else:
+                self._done.set_exception(error)
             return
         if self._events is not None:
             self._end_events(self._events, error)
@@ -306,6 +296,38 @@ class Relay:
             exchange.outcome, exchange.error_code = "truncated", error.code
             self.cut = True
         self._done.set_result(None)
+
+    def _end_unbegun(self, events: EventStream, held: list[bytes], error: GatewayError | None = None) -> None:
+        """Decide about a stream that ended before anything meaningful came: an answer that says nothing, or none."""
+        tap, provider = self._tap, self._plan.provider.name
+        assert tap is not None  # noqa: S101 - events are framed only for a tap
+        held.append(events.close())
+        if tap.failed:
+            self._done.set_exception(errors.failed_in_stream(provider))
+        elif not tap.complete:
+            self._held = None
+            self._done.set_exception(error or errors.cut(provider))
+        elif not (tap.finish_reason or tap.started):
+            self._done.set_exception(errors.empty(provider))
+        else:
+            self._commit()
+            self._write_unbegun(held)
+            self._done.set_result(None)
+
+    def _write_unbegun(self, held: list[bytes]) -> None:
+        self._held = None
+        body = b"".join(held)
+        head, self._chunked = self._head.write(self._exchange, self._plan, self._extra, None)
+        self.rest = head + (self._frame(body) if body else b"") + (b"0\r\n\r\n" if self._chunked else b"")
+
+    def as_it_came(self) -> bool:
+        """See `Passage`: an error event in a 200, or a stream without content, is the upstream's answer."""
+        if self._held is None or self._tap is None:
+            return False
+        if self._tap.failed:
+            self._exchange.outcome, self._exchange.error_code = "upstream_error", "error_in_stream"
+        self._write_unbegun(self._held)
+        return True
 
     def _end_events(self, events: EventStream, error: GatewayError | None) -> None:
         """Decide how a stream ended; one without its dialect's own end is truncated, however cleanly it closed."""

@@ -1,15 +1,13 @@
-"""The answer of a translated exchange on its way to the client: gathered whole, or piped event by event.
-
-As in the verbatim lane one read from the upstream is one write to the client, and the last bytes are handed over by
-settle, once the Record is safe.
-"""
+"""The answer of a translated exchange on its way to the client: gathered whole, or piped event by event."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 
 from flumegate.engine.head import AnswerHead
+from flumegate.engine.passage import Passage
 from flumegate.engine.pipe import Pipe
 from flumegate.engine.translate import EmbeddingTranslation, Translation, answer_head, comes_as_stream
 from flumegate.errors import GatewayError
@@ -17,7 +15,6 @@ from flumegate.exchange import Exchange
 from flumegate.routing.plan import Plan
 from flumegate.upstream import errors
 from flumegate.upstream.call import Call
-from flumegate.upstream.connection import Connection
 from flumegate.wire import coding
 
 MAX_ANSWER_BYTES = 134_217_728
@@ -56,13 +53,10 @@ def whole_translated(
     return translation.whole(head, decoded(head, body, plan.provider.name), extra)
 
 
-class TranslatedRelay:
-    """Takes the answer of one translated exchange (see `upstream.call.AnswerSink`).
+class TranslatedRelay(Passage):
+    """Takes the answer of one translated exchange."""
 
-    Attributes:
-        rest: what must still be handed to the client when the answer has ended.
-        cut: the answer broke off and nothing could be said about it: the connection must be cut.
-    """
+    __slots__ = ("_decoder", "_extra", "_head", "_pieces", "_pipe", "_size", "_translation")
 
     def __init__(
         self,
@@ -70,23 +64,18 @@ class TranslatedRelay:
         exchange: Exchange,
         plan: Plan,
         head: AnswerHead,
+        begun: Callable[[], None],
         translation: Translation | EmbeddingTranslation,
         extra: bytes,
     ) -> None:
-        self._exchange = exchange
-        self._plan = plan
+        super().__init__(loop, exchange, plan, begun)
         self._head = head
         self._translation = translation
         self._extra = extra
-        self._done: asyncio.Future[None] = loop.create_future()
-        self._call: Call
         self._decoder: coding.Decoder | None = None
         self._pieces: list[bytes] = []
         self._size = 0
         self._pipe: Pipe | None = None
-        self._chunked = False
-        self.rest = b""
-        self.cut = False
         streamed = exchange.stream and _streams(head, translation)
         if streamed and isinstance(translation, Translation):
             self._pipe = translation.pipe()
@@ -97,26 +86,12 @@ class TranslatedRelay:
                     name = plan.provider.name
                     raise errors.garbage(name, f"the content encoding {str(error)[:40]!r} is not known") from None
 
-    def start(self, call: Call, connection: Connection) -> asyncio.Future[None]:
-        """Take what has come, then the rest as it comes; the future ends with the answer."""
-        self._call = call
-        if not call.ended:  # a whole answer has given its connection back
-            connection.resume()
-            self._exchange.reply.feed_from(connection)
-        call.sink = self
-        pieces, call.pieces = call.pieces, []
-        self.push(b"".join(pieces))
-        if call.error is not None:
-            self.fail(call.error)
-        elif call.ended:
-            self.end()
-        return self._done
-
     def push(self, data: bytes) -> None:
         """Take the bytes of one read."""
         if self._done.done():
             return
         if self._pipe is None:
+            self._call.deadline = self._call.final_deadline
             self._pieces.append(data)
             self._size += len(data)
             if self._size > MAX_ANSWER_BYTES:
@@ -147,19 +122,12 @@ class TranslatedRelay:
 
     def _begin(self) -> bytes:
         exchange = self._exchange
+        self._commit()
         exchange.status = 200
         assert isinstance(self._translation, Translation)  # noqa: S101 - embeddings are never streamed
         head = answer_head(exchange, self._translation.client.media_type)
         line, self._chunked = head.write(exchange, self._plan, self._extra, None)
         return line
-
-    def _frame(self, data: bytes) -> bytes:
-        exchange = self._exchange
-        exchange.response_bytes += len(data)
-        kept = exchange.response_body
-        if kept is not None and exchange.response_bytes - len(data) < exchange.snapshot.records.max_response_bytes:
-            kept.append(data)
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
     def end(self) -> None:
         """The upstream's answer is complete."""

@@ -14,6 +14,7 @@ from flumegate.dialects import envelope
 from flumegate.dialects.envelope import MODEL_KEY, STREAM_OPTIONS_KEY, Envelope, StreamOptions
 from flumegate.dialects.openai.chat.tap import INCLUDE_USAGE_MEMBER, INCLUDE_USAGE_VALUE
 from flumegate.dialects.registry import Endpoint
+from flumegate.engine.outgoing import Outgoing
 from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.providers.sigv4 import Signer, sign
@@ -117,36 +118,37 @@ def is_asked_as_events(query: bytes) -> bool:
     return values[-1:] == [b"sse"]
 
 
-def edit_body(exchange: Exchange, plan: Plan, seen: Envelope) -> bool:
-    """Splice into the body what must change; return whether the stream's usage event is to be withheld."""
+def edit_body(exchange: Exchange, outgoing: Outgoing, plan: Plan, seen: Envelope) -> None:
+    """Splice into the body what must change, and note whether the stream's usage event is to be withheld."""
     if plan.splice:
-        span = splice.find_value(exchange.body, MODEL_KEY)  # the envelope has proven that it is there, once
-        exchange.body = splice.replace(exchange.body, span, plan.splice)
+        span = splice.find_value(outgoing.body, MODEL_KEY)  # the envelope has proven that it is there, once
+        outgoing.body = splice.replace(outgoing.body, span, plan.splice)
     endpoint = exchange.endpoint
     if not (seen.stream and endpoint is not None and endpoint.may_ask_usage and plan.provider.stream_usage):
-        return False
+        return
     options = seen.stream_options
-    return (options is None or options.include_usage is None) and _ask_usage(exchange, options)
+    if options is None or options.include_usage is None:
+        outgoing.withhold = _ask_usage(outgoing, options)
 
 
-def _ask_usage(exchange: Exchange, options: StreamOptions | None) -> bool:
+def _ask_usage(outgoing: Outgoing, options: StreamOptions | None) -> bool:
     """Ask for usage where `stream_options` is absent, null or empty; anything else in it is the client's decision."""
-    body = exchange.body
+    body = outgoing.body
     seen = options is not None or STREAM_OPTIONS_KEY in body
     spans = splice.find_values(body, STREAM_OPTIONS_KEY) if seen else []
     if not spans:
-        exchange.body = splice.append(body, INCLUDE_USAGE_MEMBER)
+        outgoing.body = splice.append(body, INCLUDE_USAGE_MEMBER)
         return True
     if len(spans) > 1 or b"".join(body[slice(*spans[0])].split()) not in (b"null", b"{}"):
         return False
-    exchange.body = splice.replace(body, spans[0], INCLUDE_USAGE_VALUE)
+    outgoing.body = splice.replace(body, spans[0], INCLUDE_USAGE_VALUE)
     return True
 
 
-def write_head(exchange: Exchange, plan: Plan, framing: bytes) -> bytes:
+def write_head(exchange: Exchange, outgoing: Outgoing, plan: Plan, framing: bytes) -> bytes:
     """Return the request's head; `framing` is its last field line between line ends, or only the line ends."""
     verdicts = plan.verdicts
-    headers = exchange.headers
+    headers = outgoing.headers
     if exchange.picked.get(b"connection") not in _PLAIN_CONNECTION:
         extra = named_by_connection(exchange.picked[b"connection"])
         headers = [field for field in headers if field[0] not in extra]
@@ -172,10 +174,10 @@ def write_head(exchange: Exchange, plan: Plan, framing: bytes) -> bytes:
     )
 
 
-def signature_lines(exchange: Exchange, plan: Plan, signer: Signer, unix_seconds: int) -> bytes:
+def signature_lines(exchange: Exchange, outgoing: Outgoing, plan: Plan, signer: Signer, unix_seconds: int) -> bytes:
     """Return the header lines that prove who sends this request, each with its line end before it."""
     target, query = plan.path, exchange.query
-    media_type = next((value for name, value in exchange.headers if name.lower() == b"content-type"), b"")
+    media_type = next((value for name, value in outgoing.headers if name.lower() == b"content-type"), b"")
     if plan.codec:
         target, query, media_type = plan.stream_path if exchange.stream else target, b"", b"application/json"
     headers = {"host": signer.host}
@@ -186,7 +188,7 @@ def signature_lines(exchange: Exchange, plan: Plan, signer: Signer, unix_seconds
         target.decode("latin-1"),
         query=query[1:].decode("latin-1"),
         headers=headers,
-        body=exchange.body,
+        body=outgoing.body,
         credentials=signer.credentials,
         scope=signer.scope,
         unix_seconds=unix_seconds,

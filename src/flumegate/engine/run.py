@@ -1,4 +1,4 @@
-"""The road of a request, as a straight line: gates, plan, attempt, relay, settle.
+"""The road of a request, as a straight line: gates, course, attempts, relay, settle.
 
 Failures are values of this road: a GatewayError is answered in the caller's dialect, a cancelled task means that the
 client has left, anything else is a bug and answered as 500. Each of them is recorded exactly once.
@@ -7,28 +7,29 @@ client has left, anything else is a bug and answered as 500. Each of them is rec
 from __future__ import annotations
 
 import asyncio
+import random
 
 from flumegate import log
-from flumegate.dialects.openai.responses.stored import MENTION
+from flumegate.dialects.envelope import Envelope
 from flumegate.engine import local
-from flumegate.engine.attempt import attempt
-from flumegate.engine.betas import apply_policy
-from flumegate.engine.head import AnswerHead
+from flumegate.engine.asks import follow_rules, set_deadline
 from flumegate.engine.overload import Overload
-from flumegate.engine.relay import Relay, whole
-from flumegate.engine.relay_translated import TranslatedRelay, whole_translated
-from flumegate.engine.request import edit_body, read_envelope, read_path, read_target, undo_coding
+from flumegate.engine.request import read_envelope, read_path, read_target, undo_coding
 from flumegate.engine.settle import Settlement
-from flumegate.engine.stored_responses import Ask, nobody, recall, serve
-from flumegate.engine.translate import EmbeddingTranslation, Translation, answer_here, begin, name_losses
+from flumegate.engine.stored_responses import Ask, nobody, serve
 from flumegate.engine.transparent import lists_upstream, plan_transparent
+from flumegate.engine.trip import ENOUGH, Trip
+from flumegate.engine.turns import Turns
 from flumegate.errors import INTERNAL, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates import GATES
-from flumegate.routing.plan import Plan, Planner
+from flumegate.routing.course import Course
+from flumegate.routing.health import Healths
+from flumegate.routing.planner import Planner
 from flumegate.snapshot import Snapshot
-from flumegate.upstream.call import Call
 from flumegate.upstream.pool import Upstream
+
+NOTHING_READ = Envelope()
 
 
 class Engine:
@@ -42,14 +43,23 @@ class Engine:
         settlement: Settlement,
         overload: Overload,
     ) -> None:
-        self._loop = loop
+        self.loop = loop
         self.snapshot = snapshot
-        self.planner = Planner(snapshot)
+        self.healths = Healths()
+        self.planner = Planner(snapshot, self.healths)
+        self.turns = Turns(loop)
+        self.dice = random.Random()  # noqa: S311 - it spreads load; nothing is guarded by it
         self.upstream = upstream
         self.settlement = settlement
         self.overload = overload
         self.ask: Ask = nobody
         """How the store is asked."""
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Serve by a new Snapshot from the next request on; what is known of its targets stays known."""
+        self.healths.keep_only(snapshot.providers)
+        self.snapshot = snapshot
+        self.planner = Planner(snapshot, self.healths)
 
     def admit(self, exchange: Exchange) -> None:
         """Run the gates.
@@ -62,7 +72,7 @@ class Engine:
                 gate(exchange)
             exchange.admitted = True
 
-    async def run(self, exchange: Exchange) -> None:  # noqa: C901, PLR0912 - the whole road, on one screen
+    async def run(self, exchange: Exchange) -> None:
         """Serve one exchange to its end; never raises."""
         try:
             if exchange.snapshot is not self.snapshot:
@@ -77,30 +87,12 @@ class Engine:
                 return
             if not self.overload.admit(exchange):
                 await self.overload.wait(exchange)
-            plan, withhold = self._plan(exchange)
-            exchange.plan = plan
-            if exchange.losses:
-                extra += b"x-flumegate-losses: %b\r\n" % name_losses(exchange)
+            course, seen = self._course(exchange)
+            if exchange.special or course.timeout is not None:
+                set_deadline(exchange, course.timeout)
             if self.settlement.policy.content == "full":
                 exchange.response_body = []
-            if plan.codec and (here := answer_here(exchange, plan, extra)):
-                self.settlement.settle(exchange, here)
-                return
-            translation = await self._begin(exchange, plan) if plan.codec else None
-            call, connection = await attempt(exchange, plan, self.upstream)
-            head = AnswerHead(call)
-            piped = head.streamed or (translation is not None and exchange.stream)
-            if call.ended and call.error is None and not piped:
-                self.settlement.settle(exchange, _whole(exchange, plan, call, head, translation, extra))
-                return
-            try:
-                relay = self._relay(exchange, plan, head, translation, withhold=withhold, extra=extra)
-                await relay.start(call, connection)
-            finally:
-                if not call.ended:
-                    connection.close()  # the client has left, or what comes cannot be used
-            exchange.reply.feed_from(None)
-            self.settlement.settle(exchange, relay.rest, cut=relay.cut)
+            await Trip(self, exchange, course, seen, extra).run()
         except GatewayError as error:
             self.refuse(exchange, error)
         except asyncio.CancelledError:
@@ -110,35 +102,16 @@ class Engine:
         finally:
             self.overload.leave(exchange)
 
-    async def _begin(self, exchange: Exchange, plan: Plan) -> Translation | EmbeddingTranslation:
-        if exchange.kind == "responses" and MENTION in exchange.body:
-            await recall(exchange, self.ask)
-        return begin(exchange, plan)
-
-    def _relay(
-        self,
-        exchange: Exchange,
-        plan: Plan,
-        head: AnswerHead,
-        translation: Translation | EmbeddingTranslation | None,
-        *,
-        withhold: bool,
-        extra: bytes,
-    ) -> Relay | TranslatedRelay:
-        if translation is None:
-            return Relay(self._loop, exchange, plan, head, withhold=withhold, extra=extra)
-        return TranslatedRelay(self._loop, exchange, plan, head, translation, extra)
-
     def _confess(self, exchange: Exchange, bug: Exception) -> None:
         log.event("error", "request failed", request_id=exchange.record_id, bug=repr(bug)[:300])
         message = f"The gateway failed; its log has more under {exchange.record_id}."
         self.refuse(exchange, GatewayError(INTERNAL, "internal_error", message, close=True))
 
-    def _plan(self, exchange: Exchange) -> tuple[Plan, bool]:
-        """Return the plan, and whether the stream's usage event is to be withheld from the client."""
-        endpoint = exchange.endpoint
+    def _course(self, exchange: Exchange) -> tuple[Course, Envelope]:
+        """Return where the request may go, and what was read of its body for that."""
+        endpoint, planner = exchange.endpoint, self.planner
         if endpoint is None or exchange.kind == "transparent":
-            return plan_transparent(exchange, self.planner), False
+            return planner.lone(plan_transparent(exchange, planner), exchange.model_requested), NOTHING_READ
         exchange.lane = "verbatim"
         if exchange.special:
             undo_coding(exchange, exchange.snapshot.door.max_body_bytes)
@@ -146,15 +119,12 @@ class Engine:
         upstream = exchange.picked.get(b"x-upstream-name") if exchange.special else None
         if endpoint.always_translated and upstream is None:
             upstream = read_target(exchange.body)
-        plan = self.planner.known(endpoint.name, seen.model) if upstream is None else None
-        if plan is None:
-            plan = self.planner.endpoint(endpoint, seen.model, upstream.decode("latin-1") if upstream else "")
-        if plan.codec:
-            exchange.lane = "translated"
-            return plan, False
-        if plan.provider.betas and endpoint.dialect == "anthropic":
-            apply_policy(exchange, plan.provider)
-        return plan, edit_body(exchange, plan, seen)
+        course = planner.known(endpoint.name, seen.model) if upstream is None else None
+        if course is None:
+            course = planner.course(endpoint, seen.model, upstream.decode("latin-1") if upstream else "")
+        if course.rules:
+            course = follow_rules(exchange, planner, course)
+        return course, seen
 
     def refuse(self, exchange: Exchange, error: GatewayError) -> None:
         """Answer an error, or cut the answer that has already begun."""
@@ -163,7 +133,10 @@ class Engine:
             exchange.outcome, exchange.error_code = "truncated", error.code
             self.settlement.settle(exchange, b"", cut=True)
         else:
-            self.settlement.settle(exchange, local.refuse(exchange, error, cors_lines(exchange)))
+            extra = cors_lines(exchange)
+            if exchange.retries_spent:
+                extra += ENOUGH
+            self.settlement.settle(exchange, local.refuse(exchange, error, extra))
 
     def abandon(self, exchange: Exchange) -> None:
         """Record that the client left; what its answer had cost so far is kept."""
@@ -176,19 +149,6 @@ class Engine:
         if exchange.tap is not None:
             exchange.tap.close()
         self.settlement.settle(exchange, b"", cut=True)
-
-
-def _whole(
-    exchange: Exchange,
-    plan: Plan,
-    call: Call,
-    head: AnswerHead,
-    translation: Translation | EmbeddingTranslation | None,
-    extra: bytes,
-) -> bytes:
-    if translation is None:
-        return whole(exchange, plan, call, head, extra)
-    return whole_translated(translation, plan, call, head, extra)
 
 
 def cors_lines(exchange: Exchange) -> bytes:

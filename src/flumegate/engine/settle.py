@@ -97,5 +97,4 @@ def _hand_over(ended: list[Ended]) -> None:
 def _content_of(exchange: Exchange) -> Content:
     policy = exchange.snapshot.records
     response = b"".join(exchange.response_body or ())
-    request = exchange.body if exchange.client_body is None else exchange.client_body
-    return Content(exchange.record_id, request[: policy.max_request_bytes], response[: policy.max_response_bytes])
+    return Content(exchange.record_id, exchange.body[: policy.max_request_bytes], response[: policy.max_response_bytes])

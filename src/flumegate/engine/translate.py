@@ -95,6 +95,8 @@ class Translation:
         server: the codec that the provider is asked in.
         asked: what a writer of the answer must know of the question.
         seen: what the record will hold of the answer.
+        body: the request for the provider.
+        losses: of the request, as codes.
     """
 
     def __init__(self, exchange: Exchange, plan: Plan) -> None:
@@ -123,10 +125,10 @@ class Translation:
         assert plan.abilities is not None  # noqa: S101 - a plan with a codec has them
         written = self.server.write_request(request, plan.abilities)
         self._renames = written.renames
-        _judge(exchange, plan, written.losses, self.client.names)
-        exchange.client_body, exchange.body = exchange.body, written.body
+        self.losses = _judge(plan, written.losses, self.client.names)
+        self.body = written.body
         exchange.stream = request.stream
-        self.seen = exchange.tap = Seen(request)
+        self.seen = Seen(request)
 
     def whole(self, head: AnswerHead, body: bytes, extra: bytes) -> bytes:
         """Return head and body for the client, of an answer that is complete and decoded.
@@ -203,8 +205,8 @@ def _read(read_request: RequestReader | None, exchange: Exchange) -> Request:
         raise GatewayError(INVALID_REQUEST, "invalid_request_body", str(error), param=error.path or None) from None
 
 
-def _judge(exchange: Exchange, plan: Plan, losses: tuple[Loss, ...], names: Mapping[str, str]) -> None:
-    """Refuse a request that would lose what may not be lost; note the rest."""
+def _judge(plan: Plan, losses: tuple[Loss, ...], names: Mapping[str, str]) -> tuple[str, ...]:
+    """Refuse a request that would lose what may not be lost; return the rest as codes."""
     named = [Loss(loss.kind, names.get(loss.path, loss.path), loss.reason) for loss in losses]
     refused = next((loss for loss in named if loss.kind == "refused" or plan.strict), None)
     if refused is not None:
@@ -216,7 +218,7 @@ def _judge(exchange: Exchange, plan: Plan, losses: tuple[Loss, ...], names: Mapp
             f"{refused.reason} Leave it out, or use a model of a provider that speaks this endpoint's dialect.",
             param=refused.path or None,
         )
-    exchange.losses = tuple(dict.fromkeys(loss.code for loss in named))
+    return tuple(dict.fromkeys(loss.code for loss in named))
 
 
 def _refuse_answer(losses: tuple[Loss, ...], plan: Plan) -> None:
@@ -248,10 +250,10 @@ class EmbeddingTranslation:
         except ReadError as error:
             raise GatewayError(INVALID_REQUEST, "invalid_request_body", str(error), param=error.path or None) from None
         written = self.server.write_request(self.request, plan.abilities)
-        _judge(exchange, plan, written.losses, {})
-        exchange.client_body, exchange.body = exchange.body, written.body
+        self.losses = _judge(plan, written.losses, {})
+        self.body = written.body
         exchange.stream = False
-        self.seen = exchange.tap = Seen()
+        self.seen = Seen()
 
     def whole(self, head: AnswerHead, body: bytes, extra: bytes) -> bytes:
         """Return head and body for the client.

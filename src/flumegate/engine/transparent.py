@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 
 from flumegate.dialects import envelope
+from flumegate.engine.outgoing import Outgoing
 from flumegate.engine.request import undo_coding
 from flumegate.errors import NOT_FOUND, GatewayError
 from flumegate.exchange import Exchange
-from flumegate.routing.plan import Plan, Planner
+from flumegate.routing.plan import Plan
+from flumegate.routing.planner import Planner
 from flumegate.snapshot import Snapshot
 from flumegate.wire import splice
 
@@ -44,12 +46,10 @@ def plan_transparent(exchange: Exchange, planner: Planner) -> Plan:
     )
     if exchange.endpoint is not None and exchange.endpoint.dialect not in plan.provider.speaks:
         exchange.endpoint = None  # what comes back is not that dialect: nothing to tap
-    if plan.splice:
-        _rename_model(exchange, plan)
     return plan
 
 
-def _rename_model(exchange: Exchange, plan: Plan) -> None:
+def rename_model(exchange: Exchange, outgoing: Outgoing, plan: Plan) -> None:
     """Put the provider's name of the model in place of the client's, where the body names one."""
     if exchange.upload is not None:
         found = _FORM_MODEL.search(exchange.upload.peek())
@@ -57,10 +57,10 @@ def _rename_model(exchange: Exchange, plan: Plan) -> None:
             exchange.upload.splice(*found.span(1), plan.model.encode())
         return
     try:
-        span = splice.find_value(exchange.body, envelope.MODEL_KEY)
+        span = splice.find_value(outgoing.body, envelope.MODEL_KEY)
     except splice.NotFoundError:
         return
-    exchange.body = splice.replace(exchange.body, span, plan.splice)
+    outgoing.body = splice.replace(outgoing.body, span, plan.splice)
 
 
 def lists_upstream(exchange: Exchange) -> bool:

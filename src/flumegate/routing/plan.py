@@ -1,8 +1,4 @@
-"""The plan of a request: its target, with every byte that can be prepared prepared.
-
-A plan depends only on the Snapshot, the endpoint and the model name, so plans are remembered (bounded) and the hot path
-finds one by a dict look-up.
-"""
+"""The plan of an attempt: one target, asked by one endpoint with one credential, with every byte prepared."""
 
 from __future__ import annotations
 
@@ -10,15 +6,12 @@ from urllib.parse import quote
 
 from flumegate.catalog.lookup import lookup
 from flumegate.dialects.registry import Endpoint
-from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, GatewayError
 from flumegate.ir.written import Abilities
 from flumegate.providers.sigv4 import Credentials, Scope, Signer
 from flumegate.routing import lanes
-from flumegate.routing.match import Matcher
-from flumegate.snapshot import Provider, Snapshot, Target
+from flumegate.snapshot import Provider, Target
 from flumegate.wire.headers import FEW_VERDICTS, FewVerdicts, Verdicts, as_header_value, request_verdicts
 
-_REMEMBERED = 4096
 _NATIVE = frozenset(("gemini", "gemini_embed", "ollama_chat", "ollama_embed"))
 """Codecs of APIs that have their own place for a credential."""
 
@@ -130,63 +123,13 @@ def _signer(provider: Provider) -> Signer | None:
     return Signer(credentials, Scope(signing.region, signing.service), _host(provider))
 
 
-class Planner:
-    """Makes and remembers the plans of one Snapshot."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._matcher = Matcher(snapshot)
-        self._plans: dict[tuple[str, str], Plan] = {}
-
-    def known(self, kind: str, model: str) -> Plan | None:
-        """Return the remembered plan of an endpoint and a model, if there is one."""
-        return self._plans.get((kind, model))
-
-    def endpoint(self, endpoint: Endpoint, model: str, upstream: str = "") -> Plan:
-        """Return the plan of a request to one of the dialects' endpoints.
-
-        Raises:
-            GatewayError: unknown model or upstream, a provider that cannot do what is asked, or may not.
-        """
-        target = self._matcher.match(model=model, upstream=upstream).targets[0]
-        provider = self._snapshot.providers[target.provider]
-        _check_allowed(provider, "POST", endpoint.path)
-        if lanes.is_verbatim(provider, endpoint):
-            plan = _verbatim(provider, target, endpoint, model)
-        else:
-            plan = _translated(provider, target, lanes.codec_of(provider, endpoint, target.model))
-        if not upstream:
-            if len(self._plans) >= _REMEMBERED:
-                self._plans.clear()  # names that nobody asks for again must not keep out those that everybody does
-            self._plans[(endpoint.name, model)] = plan
-        return plan
-
-    def transparent(self, method: str, path: bytes, *, model: str = "", upstream: str = "") -> Plan:
-        """Return the plan of a request that is passed on as it is; `path` begins behind the version prefix.
-
-        Raises:
-            GatewayError: unknown upstream or model, method or endpoint not allowed.
-        """
-        target = self._matcher.match(model=model, upstream=upstream).targets[0]
-        provider = self._snapshot.providers[target.provider]
-        text = path.decode("latin-1")
-        _check_allowed(provider, method, text)
-        if provider.signing is not None:
-            raise GatewayError(
-                INVALID_REQUEST,
-                "passthrough_not_available",
-                f"Requests to {provider.name!r} are signed over their whole body, so none is passed on as it comes. "
-                "Give that provider an api_key, or ask one of the endpoints for answers.",
-            )
-        return Plan(provider, target, _path(provider, target.model, text), lane="transparent", requested=model)
-
-
-def _verbatim(provider: Provider, target: Target, endpoint: Endpoint, model: str) -> Plan:
+def verbatim(provider: Provider, target: Target, endpoint: Endpoint, model: str) -> Plan:
+    """Return the plan of a request whose own bytes travel."""
     native = endpoint.dialect in ("gemini", "ollama")
     if native:
         path = lanes.own_path(provider, endpoint.dialect, endpoint.path, target.model).encode("latin-1")
     else:
-        path = _path(provider, target.model, endpoint.path)
+        path = path_at(provider, target.model, endpoint.path)
     return Plan(
         provider,
         target,
@@ -198,7 +141,8 @@ def _verbatim(provider: Provider, target: Target, endpoint: Endpoint, model: str
     )
 
 
-def _translated(provider: Provider, target: Target, codec: str) -> Plan:
+def translated(provider: Provider, target: Target, codec: str) -> Plan:
+    """Return the plan of a request that is written anew in the provider's dialect."""
     if codec == lanes.ESTIMATE:
         path = stream_path = ""
         headers: tuple[tuple[str, str], ...] = ()
@@ -208,7 +152,9 @@ def _translated(provider: Provider, target: Target, codec: str) -> Plan:
         headers = lanes.default_headers(codec)
         native = codec in _NATIVE
         if provider.azure_api_version:
-            path = stream_path = _path(provider, target.model, path.removeprefix(provider.base_path)).decode("latin-1")
+            path = stream_path = path_at(provider, target.model, path.removeprefix(provider.base_path)).decode(
+                "latin-1"
+            )
     plan = Plan(
         provider,
         target,
@@ -226,7 +172,7 @@ def _translated(provider: Provider, target: Target, codec: str) -> Plan:
     return plan
 
 
-def _path(provider: Provider, model: str, suffix: str) -> bytes:
+def path_at(provider: Provider, model: str, suffix: str) -> bytes:
     """Return the request path at a provider: its base path, or Azure's deployment path with the API version."""
     if not provider.azure_api_version:
         return f"{provider.base_path}{suffix}".encode("latin-1")
@@ -234,21 +180,3 @@ def _path(provider: Provider, model: str, suffix: str) -> bytes:
     deployed = model and not suffix.startswith(("/responses", "/models", "/files", "/batches", "/assistants"))
     place = f"/deployments/{quote(model, safe='')}" if deployed else ""
     return f"{provider.base_path}{place}{suffix}?api-version={quote(provider.azure_api_version)}".encode("latin-1")
-
-
-def _check_allowed(provider: Provider, method: str, suffix: str) -> None:
-    if provider.allowed_methods and method not in provider.allowed_methods:
-        raise GatewayError(
-            METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            f"{provider.name!r} takes only {', '.join(provider.allowed_methods)} here (allowed_methods).",
-        )
-    if provider.allowed_endpoints and not any(
-        suffix == allowed or suffix.startswith(allowed.rstrip("/") + "/")
-        for allowed in (entry.removeprefix("/v1") for entry in provider.allowed_endpoints)
-    ):
-        raise GatewayError(
-            FORBIDDEN,
-            "endpoint_not_allowed",
-            f"/v1{suffix[:100]} is not among the endpoints that {provider.name!r} allows (allowed_endpoints).",
-        )

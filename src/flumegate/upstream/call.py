@@ -42,13 +42,16 @@ class Call:
         "deadline",
         "ended",
         "error",
+        "final_deadline",
         "head",
+        "head_at",
         "headers",
         "headless",
         "nothing_received",
         "pieces",
         "provider",
         "reused",
+        "sent_at",
         "sink",
         "status",
         "timeouts",
@@ -70,7 +73,12 @@ class Call:
         """Its name, for error messages: connections may be shared by several."""
         self.timeouts = timeouts
         self.deadline = deadline
-        """Loop time at which the whole exchange must have ended."""
+        """Loop time at which the call must have come so far: until the answer is passed on, to its beginning, so that
+        time is left for another target; from then on, to its end."""
+        self.final_deadline = deadline
+        """Loop time at which the whole answer must be there."""
+        self.sent_at = 0.0
+        self.head_at = 0.0
         self.headless = headless
         """HEAD: the answer has no body, whatever its head announces."""
         self.status = 0

@@ -271,8 +271,10 @@ class Connection(asyncio.Protocol):
                 self.due = min(now + idle, call.deadline) if idle is not None else call.deadline
         if self.due > now:
             return
-        if now >= call.deadline:
+        if now >= call.final_deadline:
             self._fail(errors.out_of_time(call.provider))
+        elif now >= call.deadline:
+            self._fail(errors.too_slow(call.provider))
         else:
             self._fail(errors.timed_out(call.provider, answered=call.status != 0))
 

@@ -83,6 +83,18 @@ def cut(provider: str) -> GatewayError:
     return GatewayError(UPSTREAM_FAILED, "upstream_cut", f"The answer of {provider!r} broke off before its end.")
 
 
+def failed_in_stream(provider: str) -> GatewayError:
+    """Return the error for a stream that reported an error before it had said anything."""
+    return GatewayError(
+        UPSTREAM_FAILED, "error_in_stream", f"{provider!r} reported an error within its answer, before any of it."
+    )
+
+
+def empty(provider: str) -> GatewayError:
+    """Return the error for a stream that said nothing and gave no reason for it."""
+    return GatewayError(UPSTREAM_FAILED, "upstream_empty", f"The answer of {provider!r} holds nothing.")
+
+
 def garbage(provider: str, what: str) -> GatewayError:
     """Return the error for bytes that are no acceptable HTTP answer; `what` names the fault in a few words."""
     return GatewayError(UPSTREAM_FAILED, "upstream_garbage", f"{provider!r} sent an unusable answer: {what}.")
@@ -101,8 +113,20 @@ def timed_out(provider: str, *, answered: bool) -> GatewayError:
     )
 
 
+def too_slow(provider: str) -> GatewayError:
+    """Return the error for an answer that did not begin meaningfully in the time that it had."""
+    return GatewayError(
+        UPSTREAM_TIMEOUT,
+        "upstream_first_token_timeout",
+        f"{provider!r} did not begin to answer in time (timeouts.first_token, or its part of the request's time).",
+    )
+
+
 def out_of_time(provider: str) -> GatewayError:
     """Return the error for a request that used up its total time."""
     return GatewayError(
-        UPSTREAM_TIMEOUT, "deadline_exceeded", f"The request to {provider!r} took longer than it may (timeouts.total)."
+        UPSTREAM_TIMEOUT,
+        "deadline_exceeded",
+        f"The request to {provider!r} took longer than it may (timeouts.total, routing.timeout or "
+        "x-flumegate-timeout).",
     )

@@ -1,0 +1,107 @@
+"""The course of a request: every target that may serve it, in stages, with all that can be prepared prepared.
+
+A course depends only on the Snapshot, the endpoint and the model's name, so courses are remembered. Its first stage are
+the targets of the route itself; each further stage are those of one fallback.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flumegate.catalog.load import Price
+from flumegate.ir.written import Abilities
+from flumegate.routing.health import Health
+from flumegate.routing.plan import Plan
+from flumegate.snapshot import Hedge, Mirror, Retry, Route, Rule, Target
+
+
+class Candidate:
+    """One target of a course.
+
+    Attributes:
+        target: as configured.
+        plans: how it is asked, one for each of its provider's credentials.
+        health: how it fares.
+        abilities: what its model is known to take.
+        price: what its model costs, or None where nobody knows.
+    """
+
+    __slots__ = ("abilities", "health", "plans", "price", "target")
+
+    def __init__(
+        self, target: Target, plans: tuple[Plan, ...], health: Health, abilities: Abilities, price: Price | None
+    ) -> None:
+        self.target = target
+        self.plans = plans
+        self.health = health
+        self.abilities = abilities
+        self.price = price
+
+
+class Choice(NamedTuple):
+    """The next attempt."""
+
+    candidate: Candidate
+    account: int = 0
+    """Which of its provider's credentials."""
+    wait_seconds: float = 0.0
+    """Before it is sent."""
+    queued: bool = False
+    """It waits for a place at the target first."""
+
+
+class Stage(NamedTuple):
+    """Targets that are chosen from by one strategy."""
+
+    name: str
+    """The model whose targets they are."""
+    strategy: str
+    sticky_by: str
+    candidates: tuple[Candidate, ...]
+
+
+class Course:
+    """Where a request may go.
+
+    Attributes:
+        name: the model as the client asked for it.
+        stages: in the order in which they are tried.
+        only: the one candidate of a course that has no other, else None: most requests have nothing to choose.
+        straight: that candidate as a choice made in advance.
+    """
+
+    __slots__ = (
+        "coalesce",
+        "hedge",
+        "mirror",
+        "name",
+        "needs_affinity",
+        "only",
+        "plain",
+        "retry",
+        "rules",
+        "stages",
+        "straight",
+        "timeout",
+    )
+
+    def __init__(self, name: str, route: Route, stages: tuple[Stage, ...], retry: Retry, timeout: float | None) -> None:
+        self.name = name
+        self.stages = stages
+        self.retry = retry
+        self.timeout = timeout
+        self.rules: tuple[Rule, ...] = route.rules
+        self.hedge: Hedge | None = route.hedge
+        self.mirror: Mirror | None = route.mirror
+        self.coalesce = route.coalesce
+        self.needs_affinity = any(stage.strategy == "sticky" for stage in stages)
+        alone = len(stages) == 1 and len(stages[0].candidates) == 1
+        self.only = stages[0].candidates[0] if alone else None
+        self.straight = Choice(stages[0].candidates[0])
+        self.plain = not (route.rules or route.hedge or route.mirror or route.coalesce)
+        """Nothing beside choosing a target is to be done."""
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All targets, stage by stage."""
+        return [candidate for stage in self.stages for candidate in stage.candidates]

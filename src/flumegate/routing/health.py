@@ -1,0 +1,405 @@
+"""How a target fares, as its workers see it: breaker, cooled credentials, requests under way, latency, retry budget.
+
+Breaker: closed → open after failures in a row or at a rate → half-open: one request as a probe → closed, with its share
+rising over some seconds. The clock is an argument. Whoever calls `begin` calls exactly one of `succeed`, `fail` and
+`release` later with what `begin` returned, so that a probe's place cannot be lost; `leave` ends the request's stay.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from flumegate.routing.failure import Failure
+from flumegate.snapshot import BreakerPolicy, Provider
+
+RAMP_SECONDS = 5.0
+"""From the end of an outage to a target's full share."""
+RAMP_LEAST = 0.1
+RAMP_FAILURES = 2
+"""In a row, while its share still rises: a flapping target is soon left alone again."""
+WINDOW_SECONDS = 5.0
+"""Half of the time over which the rate of failures is judged."""
+GUESSED_SECONDS = (1.0, 2.0, 4.0, 8.0)
+"""How long a target that limits without saying for how long is left alone, by how often it did so in a row."""
+STATED_MOST_SECONDS = 300.0
+"""An upstream that asks for more is asked again after this: its limits may have been raised meanwhile."""
+OUT_SECONDS = 300.0
+"""How long a refused credential is left alone."""
+BUDGET_MOST = 10.0
+BUDGET_SHARE = 0.15
+"""Repeated attempts that each request pays in for. With the reserve that a quiet target has, attempts stay below 1.2
+times the requests from the 200th request of an outage on."""
+_SMOOTHING = 0.2
+
+State = Literal["closed", "open", "half_open"]
+Forced = Literal["auto", "open", "closed"]
+READY, FULL, SOFT, SHUT = range(4)
+"""Ranks of availability: at once; after a wait in its queue; only where nothing else is left; not at all."""
+
+
+class Account:
+    """One credential at one target."""
+
+    __slots__ = ("cool_until", "out_until", "stated", "strikes")
+
+    def __init__(self) -> None:
+        self.cool_until = 0.0
+        self.stated = False
+        """The upstream itself said how long."""
+        self.out_until = 0.0
+        self.strikes = 0
+
+    def free_at(self) -> float:
+        """Return the time from which it may be used."""
+        return max(self.cool_until, self.out_until)
+
+
+class Health:
+    """The state of one target in one worker. Times are seconds of one monotonic clock.
+
+    Attributes:
+        calm: nothing is wrong and nothing is limited: requests need not ask any further.
+        in_flight: requests under way, each until its answer has ended.
+        queued: requests that wait for a place there.
+        latency: seconds to the first meaningful piece of an answer, smoothed; None = not measured yet.
+        unwell: an active check of its provider failed.
+    """
+
+    __slots__ = (
+        "_bad",
+        "_bad_before",
+        "_next",
+        "_ok",
+        "_ok_before",
+        "_turn_at",
+        "accounts",
+        "budget",
+        "calm",
+        "closed_at",
+        "failures",
+        "forced",
+        "in_flight",
+        "last_error",
+        "latency",
+        "max_concurrency",
+        "max_queued",
+        "name",
+        "open_until",
+        "policy",
+        "probing",
+        "provider",
+        "queued",
+        "siblings",
+        "state",
+        "unwell",
+    )
+
+    def __init__(self, name: str, provider: Provider, policy: BreakerPolicy, siblings: list[Health]) -> None:
+        self.name = name
+        self.provider = provider
+        self.policy = policy
+        self.siblings = siblings
+        """All targets of the provider, this one included."""
+        self.accounts = [Account() for _ in range(1 + len(provider.more_credentials))]
+        self.calm = True
+        self.in_flight = 0
+        self.queued = 0
+        self.max_concurrency = 0
+        self.max_queued = 0
+        self.latency: float | None = None
+        self.last_error = ""
+        self.state: State = "closed"
+        self.forced: Forced = "auto"
+        self.unwell = False
+        self.failures = 0
+        self.open_until = 0.0
+        self.closed_at = -math.inf
+        self.probing = False
+        self.budget = BUDGET_MOST
+        self._ok = self._bad = self._ok_before = self._bad_before = 0
+        self._turn_at = 0.0
+        self._next = 0
+
+    def limit(self, max_concurrency: int, max_queued: int) -> None:
+        """Set the limits of requests under way and waiting; 0 = none."""
+        if (max_concurrency, max_queued) != (self.max_concurrency, self.max_queued):
+            self.max_concurrency, self.max_queued = max_concurrency, max_queued
+            self.calm = False
+
+    # may a request go there?
+
+    def availability(self, now: float) -> tuple[int, float]:
+        """Return a rank (READY, FULL, SOFT, SHUT), and for SHUT the time at which that may change."""
+        shut_until = self._shut_until(now)
+        if shut_until > now:
+            return SHUT, shut_until
+        free_at = min(account.free_at() for account in self.accounts)
+        if free_at > now:
+            if all(account.stated and account.out_until <= now for account in self.accounts):
+                return SHUT, free_at
+            return SOFT, free_at
+        if self.max_concurrency and self.in_flight >= self.max_concurrency:
+            return FULL, now
+        self._look_calm(now)
+        return READY, now
+
+    def _shut_until(self, now: float) -> float:
+        """Return when the breaker may let the next request through; a time that has passed = now."""
+        if self.forced == "closed":
+            return now
+        if self.forced == "open" or self.unwell:
+            return now + self.policy.open_seconds
+        if self.state == "closed":
+            return now
+        return now + 1.0 if self.probing and now >= self.open_until else self.open_until
+
+    def _look_calm(self, now: float) -> None:
+        self.calm = (
+            self.state == "closed"
+            and self.forced == "auto"
+            and not self.unwell
+            and not self.max_concurrency
+            and len(self.accounts) == 1
+            and now - self.closed_at >= RAMP_SECONDS
+            and self.accounts[0].free_at() <= now
+        )
+
+    def ramp(self, now: float) -> float:
+        """Return which part of its share the target should get: 1 but soon after an outage."""
+        return min(1.0, max(RAMP_LEAST, (now - self.closed_at) / RAMP_SECONDS))
+
+    def pick_account(self, now: float) -> int:
+        """Return the credential to use: in turn, past those that are cooling or out; else the one free soonest."""
+        accounts = self.accounts
+        if len(accounts) == 1:
+            return 0
+        start = self._next
+        order = [(start + step) % len(accounts) for step in range(len(accounts))]
+        chosen = next((index for index in order if accounts[index].free_at() <= now), None)
+        if chosen is None:
+            chosen = min(order, key=lambda index: accounts[index].free_at())
+        self._next = chosen + 1
+        return chosen
+
+    def spare_account(self, used: int, now: float) -> bool:
+        """Tell whether a credential other than the one just used is free."""
+        return any(index != used and account.free_at() <= now for index, account in enumerate(self.accounts))
+
+    # one request
+
+    def begin(self, now: float, *, entered: bool = False) -> bool:
+        """Enter an attempt; return whether it is the probe of a half-open target.
+
+        `entered`: its place was handed to it by one that left, and is counted already.
+        """
+        if not entered:
+            self.in_flight += 1
+        if self.state == "closed" or now < self.open_until or self.probing or self.forced == "closed":
+            return False
+        self.state = "half_open"
+        self.probing = True
+        return True
+
+    def pay_in(self) -> None:
+        """Add a new request's part to the retry budget."""
+        if self.budget < BUDGET_MOST:
+            self.budget = min(BUDGET_MOST, self.budget + BUDGET_SHARE)
+
+    def pay_out(self) -> bool:
+        """Take the price of a repeated attempt; False = the budget is spent."""
+        if self.budget < 1.0:
+            return False
+        self.budget -= 1.0
+        return True
+
+    def leave(self) -> None:
+        """The attempt is over, however it ended."""
+        self.in_flight -= 1
+
+    def succeed(self, now: float, account: int, *, probe: bool) -> None:
+        """The target has begun to answer meaningfully."""
+        self.failures = 0
+        if now >= self._turn_at:
+            self._turn(now)
+        self._ok += 1
+        if probe:
+            self._close(now)
+        if not self.calm:
+            used = self.accounts[account]
+            used.strikes = 0
+            if used.cool_until > now and not used.stated:
+                used.cool_until = now
+
+    def _close(self, now: float) -> None:
+        self.probing = False
+        self.state = "closed"
+        self.closed_at = now
+        self._ok = self._bad = self._ok_before = self._bad_before = 0
+
+    def measure(self, seconds: float) -> None:
+        """Note how long it took to the first meaningful piece."""
+        known = self.latency
+        self.latency = seconds if known is None else known + _SMOOTHING * (seconds - known)
+
+    def release(self, *, probe: bool) -> None:
+        """The attempt ended without telling anything about the target: the client left, or the request was at fault."""
+        if probe:
+            self.probing = False
+
+    def fail(self, now: float, failure: Failure, account: int, *, probe: bool) -> None:
+        """Note a failure: against the target, against the credential, or neither."""
+        self.last_error = failure.code
+        if failure.retry_after is not None and failure.kind in ("limited", "server"):
+            self._cool(account, now, min(failure.retry_after, STATED_MOST_SECONDS), stated=True)
+        elif failure.kind == "limited":
+            strikes = self.accounts[account].strikes
+            self.accounts[account].strikes += 1
+            self._cool(account, now, GUESSED_SECONDS[min(strikes, len(GUESSED_SECONDS) - 1)], stated=False)
+        elif failure.kind == "credential":
+            # 403 may be about this model alone; the others are about the credential itself.
+            for health in [self] if failure.status == 403 else self.siblings:
+                if account < len(health.accounts):
+                    health.accounts[account].out_until = now + OUT_SECONDS
+                    health.calm = False
+        if failure.blames_target:
+            self._blame(now, probe=probe)
+        elif probe and failure.status:
+            self._close(now)  # whatever it answered, it is there
+        else:
+            self.release(probe=probe)
+
+    def cut(self, now: float) -> None:
+        """An answer that had begun well broke off: it tells against the target, but not as a failure in a row."""
+        if now >= self._turn_at:
+            self._turn(now)
+        self._bad += 1
+        if self.state == "closed" and self._rate_is_bad():
+            self._open(now)
+
+    def _cool(self, account: int, now: float, seconds: float, *, stated: bool) -> None:
+        cooled = self.accounts[account]
+        cooled.cool_until = max(cooled.cool_until, now + seconds)
+        cooled.stated = stated
+        self.calm = False
+
+    def _blame(self, now: float, *, probe: bool) -> None:
+        self.failures += 1
+        if now >= self._turn_at:
+            self._turn(now)
+        self._bad += 1
+        if probe:
+            self.probing = False
+            self._open(now)
+        elif self.state == "closed":
+            ramping = now - self.closed_at < RAMP_SECONDS
+            if self.failures >= (RAMP_FAILURES if ramping else self.policy.failures) or self._rate_is_bad():
+                self._open(now)
+
+    def _rate_is_bad(self) -> bool:
+        bad = self._bad + self._bad_before
+        total = bad + self._ok + self._ok_before
+        return total >= self.policy.min_requests and bad >= total * self.policy.failure_rate
+
+    def _open(self, now: float) -> None:
+        if not self.policy.enabled:
+            return
+        self.state = "open"
+        self.open_until = now + self.policy.open_seconds
+        self.calm = False
+
+    def _turn(self, now: float) -> None:
+        """Begin a new half of the window."""
+        recent = now < self._turn_at + WINDOW_SECONDS
+        self._ok_before, self._bad_before = (self._ok, self._bad) if recent else (0, 0)
+        self._ok = self._bad = 0
+        self._turn_at = now + WINDOW_SECONDS
+
+    # by hand, and by active checks
+
+    def force(self, forced: Forced) -> None:
+        """Keep the breaker open or closed whatever happens, or let it decide again, from a fresh start."""
+        self.forced = forced
+        self.calm = False
+        if forced == "auto":
+            self.state = "closed"
+            self.failures = 0
+            self.closed_at = -math.inf
+            self._ok = self._bad = self._ok_before = self._bad_before = 0
+            for account in self.accounts:
+                account.cool_until = account.out_until = 0.0
+                account.strikes = 0
+
+    def check(self, *, well: bool) -> None:
+        """Take the result of an active check of the provider."""
+        self.unwell = not well
+        self.calm = False
+
+
+class Healths:
+    """The health of all targets in one worker. It outlives Snapshots; a provider that changes begins anew."""
+
+    MOST_LOOSE = 4_096
+    """Targets that no configuration names: clients may ask for names without end."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Health] = {}
+        self._loose: dict[str, Health] = {}
+        self._siblings: dict[str, list[Health]] = {}
+        self.forced: dict[str, Forced] = {}
+
+    def of(self, provider: Provider, model: str, policy: BreakerPolicy, *, loose: bool) -> Health:
+        """Return the health of a target; `loose`: it is not named in the configuration."""
+        name = f"{provider.name}/{model}" if model else provider.name
+        for book in (self._known, self._loose):
+            health = book.get(name)
+            if health is not None and health.provider == provider:
+                health.policy = policy
+                return health
+        if loose and len(self._loose) >= self.MOST_LOOSE:
+            self._forget(self._loose)
+        siblings = [health for health in self._siblings.get(provider.name, ()) if health.provider == provider]
+        fresh = Health(name, provider, policy, siblings)
+        for health in siblings:
+            health.siblings = siblings
+        siblings.append(fresh)
+        self._siblings[provider.name] = siblings
+        (self._loose if loose else self._known)[name] = fresh
+        if name in self.forced:
+            fresh.force(self.forced[name])
+        return fresh
+
+    def _forget(self, book: dict[str, Health]) -> None:
+        gone = {id(health) for health in book.values()}
+        for siblings in self._siblings.values():
+            siblings[:] = [health for health in siblings if id(health) not in gone]
+        book.clear()
+
+    def keep_only(self, providers: dict[str, Provider]) -> None:
+        """Forget the targets of providers that a new Snapshot no longer has, or has changed."""
+        for book in (self._known, self._loose):
+            for name, health in list(book.items()):
+                if providers.get(health.provider.name) != health.provider:
+                    del book[name]
+                else:
+                    health.limit(0, 0)
+        self._siblings = {name: healths for name, healths in self._siblings.items() if name in providers}
+
+    def all(self) -> list[Health]:
+        """Return every target that was asked for, or is configured."""
+        return [*self._known.values(), *self._loose.values()]
+
+    def at(self, provider: str) -> list[Health]:
+        """Return the targets of one provider."""
+        return self._siblings.get(provider, [])
+
+    def force(self, name: str, forced: Forced) -> bool:
+        """Force a target's breaker, now and for as long as this worker lives; False = there is no such target."""
+        if forced == "auto":
+            self.forced.pop(name, None)
+        else:
+            self.forced[name] = forced
+        found = [book[name] for book in (self._known, self._loose) if name in book]
+        for health in found:
+            health.force(forced)
+        return bool(found)

@@ -1,0 +1,164 @@
+"""Makes the courses of one Snapshot and remembers them, so that the hot path finds one by a dict look-up."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flumegate.catalog.lookup import lookup, price
+from flumegate.dialects.registry import Endpoint
+from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, GatewayError
+from flumegate.routing import lanes
+from flumegate.routing.course import Candidate, Course, Stage
+from flumegate.routing.health import Health, Healths
+from flumegate.routing.match import Matcher
+from flumegate.routing.plan import Plan, path_at, translated, verbatim
+from flumegate.snapshot import BreakerPolicy, Provider, Retry, Route, Snapshot, Target
+
+_REMEMBERED = 16_384
+
+
+class Planner:
+    """Plans for one Snapshot."""
+
+    def __init__(self, snapshot: Snapshot, healths: Healths) -> None:
+        self._snapshot = snapshot
+        self._healths = healths
+        self._matcher = Matcher(snapshot)
+        self._courses: dict[tuple[str, str], Course] = {}
+        self._dressed: dict[str, tuple[Provider, ...]] = {}
+        """The providers with one credential each."""
+        self._named = {
+            (target.provider, target.model)
+            for route in (*snapshot.models.values(), *(wildcard.route for wildcard in snapshot.wildcards))
+            for target in route.targets
+        }
+
+    def known(self, kind: str, model: str) -> Course | None:
+        """Return the remembered course of an endpoint and a model, if there is one."""
+        return self._courses.get((kind, model))
+
+    def course(self, endpoint: Endpoint, model: str, upstream: str = "") -> Course:
+        """Return the course of a request to one of the dialects' endpoints.
+
+        Raises:
+            GatewayError: unknown model or upstream, or none of the targets can do what is asked, or may.
+        """
+        route = self._matcher.match(model=model, upstream=upstream)
+        course = self._build(endpoint, model, route)
+        if not upstream:
+            if len(self._courses) >= _REMEMBERED:
+                self._courses.clear()  # names that nobody asks for again must not keep out those that everybody does
+            self._courses[(endpoint.name, model)] = course
+        return course
+
+    def lone(self, plan: Plan, model: str) -> Course:
+        """Return the course of a request that is passed on as it is: one attempt, whatever its target's health."""
+        provider = plan.provider
+        health = Health(plan.target_name, provider, BreakerPolicy(enabled=False), [])
+        target = Target(provider.name, plan.model)
+        candidate = Candidate(target, (plan,), health, lookup(provider.type, plan.model), None)
+        stage = Stage(model, "priority", "auto", (candidate,))
+        return Course(model, Route((target,)), (stage,), Retry(max_retries=0), self._snapshot.timeout)
+
+    def _build(self, endpoint: Endpoint, model: str, route: Route) -> Course:
+        stages: list[Stage] = []
+        problem: GatewayError | None = None
+        seen: set[str] = set()
+        for name in (model, *self._fallbacks(route)):
+            own = route if name == model else self._matcher.match(model=name)
+            candidates: list[Candidate] = []
+            for target in own.targets:
+                try:
+                    candidate = self._candidate(endpoint, model, target)
+                except GatewayError as error:
+                    problem = problem or error
+                    continue
+                if candidate.health.name not in seen:
+                    seen.add(candidate.health.name)
+                    candidates.append(candidate)
+            if candidates:
+                stages.append(Stage(name, own.strategy, own.sticky_by, tuple(candidates)))
+        if not stages:
+            assert problem is not None  # noqa: S101 - a route has a target, and each became a candidate or a problem
+            raise problem
+        snapshot = self._snapshot
+        timeout = snapshot.timeout if route.timeout is None else route.timeout
+        return Course(model, route, tuple(stages), route.retry or snapshot.retry, timeout)
+
+    def _fallbacks(self, route: Route) -> list[str]:
+        """Return the fallbacks of a route and theirs in turn, each once, nearest first."""
+        found: list[str] = []
+        waiting = list(route.fallback)
+        while waiting:
+            name = waiting.pop(0)
+            if name not in found:
+                found.append(name)
+                waiting += self._matcher.match(model=name).fallback
+        return found
+
+    def _candidate(self, endpoint: Endpoint, model: str, target: Target) -> Candidate:
+        provider = self._snapshot.providers[target.provider]
+        _check_allowed(provider, "POST", endpoint.path)
+        if lanes.is_verbatim(provider, endpoint):
+            plans = [verbatim(each, target, endpoint, model) for each in self._dress(provider)]
+        else:
+            codec = lanes.codec_of(provider, endpoint, target.model)
+            plans = [translated(each, target, codec) for each in self._dress(provider)]
+        loose = (target.provider, target.model) not in self._named
+        health = self._healths.of(provider, target.model, self._snapshot.breaker, loose=loose)
+        if target.max_concurrency:
+            health.limit(target.max_concurrency, target.max_queued)
+        abilities = lookup(provider.type, target.model)
+        return Candidate(target, tuple(plans), health, abilities, price(provider.type, target.model))
+
+    def _dress(self, provider: Provider) -> tuple[Provider, ...]:
+        """Return the provider once for each of its credentials."""
+        if not provider.more_credentials:
+            return (provider,)
+        known = self._dressed.get(provider.name)
+        if known is None:
+            replace = msgspec.structs.replace
+            known = self._dressed[provider.name] = tuple(
+                replace(provider, credential=credential, more_credentials=())
+                for credential in (provider.credential, *provider.more_credentials)
+            )
+        return known
+
+    def transparent(self, method: str, path: bytes, *, model: str = "", upstream: str = "") -> Plan:
+        """Return the plan of a request that is passed on as it is; `path` begins behind the version prefix.
+
+        Raises:
+            GatewayError: unknown upstream or model, method or endpoint not allowed.
+        """
+        target = self._matcher.match(model=model, upstream=upstream).targets[0]
+        provider = self._snapshot.providers[target.provider]
+        text = path.decode("latin-1")
+        _check_allowed(provider, method, text)
+        if provider.signing is not None:
+            raise GatewayError(
+                INVALID_REQUEST,
+                "passthrough_not_available",
+                f"Requests to {provider.name!r} are signed over their whole body, so none is passed on as it comes. "
+                "Give that provider an api_key, or ask one of the endpoints for answers.",
+            )
+        return Plan(
+            self._dress(provider)[0], target, path_at(provider, target.model, text), lane="transparent", requested=model
+        )
+
+
+def _check_allowed(provider: Provider, method: str, suffix: str) -> None:
+    if provider.allowed_methods and method not in provider.allowed_methods:
+        raise GatewayError(
+            METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            f"{provider.name!r} takes only {', '.join(provider.allowed_methods)} here (allowed_methods).",
+        )
+    if provider.allowed_endpoints and not any(
+        suffix == allowed or suffix.startswith(allowed.rstrip("/") + "/")
+        for allowed in (entry.removeprefix("/v1") for entry in provider.allowed_endpoints)
+    ):
+        raise GatewayError(
+            FORBIDDEN,
+            "endpoint_not_allowed",
+            f"/v1{suffix[:100]} is not among the endpoints that {provider.name!r} allows (allowed_endpoints).",
+        )
