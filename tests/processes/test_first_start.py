@@ -36,6 +36,23 @@ def test_nobody_else_can_read_what_the_first_start_makes(folder: Path) -> None:
     assert [mode(folder / "pepper"), mode(folder / "client.key")] == [0o600] * 2
 
 
+def test_the_admin_token_is_made_once(folder: Path) -> None:
+    """Private, with 256 random bits; what is none of ours, or readable by others, is refused."""
+    token = first_start.admin_token(folder)
+    assert first_start.admin_token(folder) == token
+    path = folder / first_start.ADMIN_TOKEN_NAME
+    assert mode(path) == 0o600
+    path.chmod(0o640)
+    with pytest.raises(StartRefusedError, match="chmod 600"):
+        first_start.admin_token(folder)
+    path.chmod(0o600)
+    path.write_text("guess me")
+    with pytest.raises(StartRefusedError, match="delete it"):
+        first_start.admin_token(folder)
+    path.unlink()
+    assert first_start.admin_token(folder) != token
+
+
 def test_pepper_and_key_are_made_once(folder: Path) -> None:
     """Every later start finds the same ones, and knows that it did not make them."""
     pepper, key = first_start.pepper(folder), first_start.client_key(folder)

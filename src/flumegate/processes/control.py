@@ -21,6 +21,7 @@ import msgspec
 from flumegate import log, snapshot
 from flumegate.processes import boot, settings, tally
 from flumegate.processes.banner import banner
+from flumegate.processes.console import Console
 from flumegate.processes.control_end import ControlEnd, WorkerLine
 from flumegate.processes.first_start import StartRefusedError
 from flumegate.processes.link import Hello, Question, Report
@@ -58,6 +59,7 @@ class Control:
             retention_days=kept.facts.retention_days,
             live=sys.stdout.isatty(),
         )
+        self.console = Console(kept.facts.console, Path(kept.facts.data_dir), self.link)
         self.looking = ThreadPoolExecutor(LOOKING_THREADS, thread_name_prefix="look-up")
         self.watch = Watch(kept.watched)
         self.stopping = asyncio.Event()
@@ -85,6 +87,7 @@ class Control:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.console.close()
             self.link.close()
             if not await asyncio.to_thread(self.recording.finish, FLUSH_SECONDS):
                 log.event("warning", "records_left_in_spool", remedy="they are stored at the next start")
@@ -142,6 +145,7 @@ class Control:
         """Begin what can wait until the gateway answers."""
         os.nice(NICENESS)
         self.recording.start()
+        self.console.begin()
 
     def _share(self, name: str) -> None:
         for line in self.link.workers:

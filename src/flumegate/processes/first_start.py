@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 PEPPER_BYTES = 32
+ADMIN_TOKEN_NAME = "admin.token"  # noqa: S105 - the file's name
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _KEY = re.compile(r"(sk-fg-[0-9A-Za-z]{8}-[0-9A-Za-z_-]{43})([0-9A-Za-z]{6})")
+_ADMIN_TOKEN = re.compile(r"fg-admin-[0-9A-Za-z_-]{43}")
 _SOCKET_PATH_BYTES = 100
 """The kernel takes 107 on Linux and 103 elsewhere."""
 
@@ -118,7 +120,7 @@ def pepper(folder: Path) -> bytes:
     kept = _read(path)
     if kept is None:
         kept = secrets.token_bytes(PEPPER_BYTES)
-        _write(path, kept)
+        write_private(path, kept)
     if len(kept) < PEPPER_BYTES or len(set(kept)) < PEPPER_BYTES // 4:
         raise StartRefusedError(f"{path}: too weak to protect keys: delete it, and the next start makes a new one")
     return kept
@@ -149,15 +151,35 @@ def keep_client_key(folder: Path, key: ClientKey) -> None:
         StartRefusedError: it cannot be written.
     """
     if key.created:
-        _write(folder / "client.key", key.key.encode() + b"\n")
+        write_private(folder / "client.key", key.key.encode() + b"\n")
+
+
+def admin_token(folder: Path) -> str:
+    """Return the token that opens the console, made when it is first opened.
+
+    Raises:
+        StartRefusedError: the file holds none of ours, others can read it, or it cannot be written.
+    """
+    path = folder / ADMIN_TOKEN_NAME
+    kept = _read(path)
+    if kept is None:
+        kept = f"fg-admin-{_secret()}\n".encode()
+        write_private(path, kept)
+    token = kept.decode("ascii", "replace").strip()
+    if not _ADMIN_TOKEN.fullmatch(token):
+        raise StartRefusedError(f"{path}: holds no token of ours: delete it, and the next start makes a new one")
+    return token
 
 
 def make_key() -> str:
     """Return a new key: `sk-fg-<id>-<secret><check>`, with 256 secret bits."""
     identity = "".join(secrets.choice(_BASE62) for _ in range(8))
-    secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
-    body = f"sk-fg-{identity}-{secret}"
+    body = f"sk-fg-{identity}-{_secret()}"
     return body + _check(body)
+
+
+def _secret() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
 
 
 def is_key(text: str) -> bool:
@@ -198,7 +220,12 @@ def _read(path: Path) -> bytes | None:
         return file.read(4096)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only the gateway's own user can read, whole or not at all.
+
+    Raises:
+        StartRefusedError: it cannot be written.
+    """
     try:
         descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - mkstemp made it private and exclusive

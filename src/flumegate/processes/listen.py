@@ -19,8 +19,8 @@ class AddressUnusableError(Exception):
     """The address cannot be listened on; the message says why and what to do."""
 
 
-def bind(host: str, port: int, count: int) -> list[socket.socket]:
-    """Return `count` listening sockets on one address; port 0 picks a free one.
+def bind(host: str, port: int, count: int, *, setting: str = "server.listen") -> list[socket.socket]:
+    """Return `count` listening sockets on one address, which comes from that setting; port 0 picks a free one.
 
     Raises:
         AddressUnusableError: it is in use, not ours, or not allowed.
@@ -37,7 +37,7 @@ def bind(host: str, port: int, count: int) -> list[socket.socket]:
     except OSError as problem:
         for end in bound:
             end.close()
-        raise AddressUnusableError(_reason(host, port, problem)) from problem
+        raise AddressUnusableError(_reason(host, port, problem, setting)) from problem
     return bound
 
 
@@ -66,9 +66,9 @@ def _listening(family: int, address: tuple[object, ...], *, shared: bool) -> soc
     return end
 
 
-def _reason(host: str, port: int, problem: OSError) -> str:
+def _reason(host: str, port: int, problem: OSError, setting: str) -> str:
     where = authority(host, port)
-    choose = "choose another with --listen HOST:PORT (server.listen)"
+    choose = f"choose another with {'--listen HOST:PORT (server.listen)' if setting == 'server.listen' else setting}"
     if problem.errno == errno.EADDRINUSE:
         return f"{where} is in use: stop the program that listens there, or {choose}"
     if problem.errno == errno.EACCES:

@@ -1,0 +1,87 @@
+"""Opens the console from control, once the gateway answers: its token, its address, its libraries.
+
+Whatever goes wrong here costs the console and nothing else: the log says what, and how to mend it. The libraries take
+a moment and some memory to load; they are loaded in a thread, so that control hears its workers meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flumegate import log
+from flumegate.config.address import read_listen
+from flumegate.processes import first_start, listen
+from flumegate.processes.boot import authority
+from flumegate.processes.first_start import StartRefusedError
+from flumegate.processes.listen import AddressUnusableError
+
+if TYPE_CHECKING:
+    from flumegate.console.listener import Listener
+    from flumegate.manage.workers import Workers
+
+URL_NAME = "console.url"
+"""File in the data folder that tells the command line where the console listens."""
+
+
+class Console:
+    """The console of one control process; `begin` it once, `close` it once."""
+
+    def __init__(self, address: str, folder: Path, workers: Workers) -> None:
+        self._address = address
+        self._folder = folder
+        self._workers = workers
+        self._opening: asyncio.Task[None] | None = None
+        self._listener: Listener | None = None
+
+    def begin(self) -> None:
+        """Open it in the background."""
+        self._opening = asyncio.create_task(self._open())
+
+    async def close(self) -> None:
+        """Finish what is under way, and leave no address behind."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        if self._listener is not None:
+            await self._listener.stop()
+            with contextlib.suppress(OSError):
+                (self._folder / URL_NAME).unlink(missing_ok=True)
+
+    async def _open(self) -> None:
+        try:
+            token = first_start.admin_token(self._folder)
+            end = _bind(self._address)
+        except (AddressUnusableError, StartRefusedError) as problem:
+            log.event("error", "console_not_opened", reason=problem, effect="everything else works")
+            return
+        log.hide([token])
+        try:
+            self._listener = await asyncio.to_thread(_load, self._workers, token)
+        except asyncio.CancelledError:
+            end.close()
+            raise
+        self._listener.start(end)
+        host, port = end.getsockname()[:2]
+        url = f"http://{authority(host, port)}"
+        try:
+            first_start.write_private(self._folder / URL_NAME, f"{url}\n".encode())
+        except StartRefusedError as problem:
+            log.event("warning", "console_url_not_kept", reason=problem, effect="the command line needs --url")
+        log.event("info", "console_open", url=url, token=self._folder / first_start.ADMIN_TOKEN_NAME)
+
+
+def _bind(address: str) -> socket.socket:
+    host, port = read_listen(address)
+    return listen.bind(host, port, 1, setting="console.listen")[0]
+
+
+def _load(workers: Workers, token: str) -> Listener:
+    # Imported here: see the module's header.
+    from flumegate.console.application import build  # noqa: PLC0415
+    from flumegate.console.listener import Listener  # noqa: PLC0415
+
+    return Listener(build(workers, token))
