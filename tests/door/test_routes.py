@@ -41,13 +41,23 @@ def test_every_endpoint_is_found_in_its_tolerated_spellings(endpoint: Endpoint) 
         path.replace(b"/v1/", b"/v1//"),
         path.replace(last, b"%%%02x" % last[0] + last[1:]),
         path.replace(last, b"%%%02X" % last[0] + last[1:]) + b"/",
+        path + b"%2f",
+        path + b"%2F/%2f",
+        path + b"/%5C",
+        path + b"%23x",
+        path + b"%3Fx=y",
+        path + b";a=b",
+        path + b"%3Ba=b",
+        path.replace(b"/v1/", b"/v1/%2f"),
+        path.replace(b"/v1/", b"/v1/v1%2f"),
+        path.replace(b"/v1/", b"/v1/;x/"),
     ):
         route, plain = find(b"POST", spelling, PREFIX)
         assert (route.endpoint, plain) == (endpoint, path)
 
 
 @pytest.mark.parametrize("endpoint", VERSIONED, ids=lambda endpoint: endpoint.name)
-@pytest.mark.parametrize("spelling", ["/proxy/v1{}", "/proxy/v1{}/", "/proxy/v1/{}", "/proxy/v1{}%"])
+@pytest.mark.parametrize("spelling", ["/proxy/v1{}", "/proxy/v1{}/", "/proxy/v1/{}", "/proxy/v1{}%2f", "/proxy/v1{}%"])
 def test_endpoints_behind_the_prefix_are_tapped_and_passed_on_as_they_came(endpoint: Endpoint, spelling: str) -> None:
     """Whose answer it is decides who taps it; the path itself travels unchanged."""
     path = spelling.removesuffix("%").format(endpoint.path).encode()
@@ -189,6 +199,11 @@ def test_what_nobody_serves(path: bytes) -> None:
         b"/v1\\..\\admin",
         b"/v1/files\\x",
         b"/v1/chat/completions#x",
+        b"/v1/%6dodels/m:generateContent",
+        b"/v1/models%2Fm:generateContent",
+        b"/v1//models/m:generateContent",
+        b"/v1;x/models/m",
+        b"/v1beta/models%2fm:countTokens",
         b"/proxy/v1/../../admin",
         b"/proxy/v1/files/%2e%2e/%2e%2e/x",
         b"/../v1/chat/completions",
@@ -223,6 +238,8 @@ PIECES = st.lists(
                 b"/messages",
                 b"files",
                 b"models",
+                b"completions",
+                b":generateContent",
             ),
             *(
                 b".",
@@ -232,6 +249,9 @@ PIECES = st.lists(
                 b"%2f",
                 b"%2F",
                 b"%5c",
+                b"%23",
+                b"%3f",
+                b"%3b",
                 b"\\",
                 b"%",
                 b"%63",
@@ -249,7 +269,7 @@ PIECES = st.lists(
 
 def segments(path: bytes) -> list[bytes]:
     """Read a path as the most forgiving server would."""
-    plain = unquote_to_bytes(path).replace(b"\\", b"/").partition(b"#")[0]
+    plain = unquote_to_bytes(path).replace(b"\\", b"/").partition(b"#")[0].partition(b"?")[0]
     return [segment for part in plain.split(b"/") if (segment := part.partition(b";")[0])]
 
 
@@ -257,6 +277,13 @@ def segments(path: bytes) -> list[bytes]:
 @given(PIECES)
 @example(b"/v1/chat%2fcompletions")
 @example(b"/v1/v1//chat/completions")
+@example(b"/v1/chat/completions%2f")
+@example(b"/v1/chat/completions%2F/")
+@example(b"/v1/chat%5ccompletions")
+@example(b"/v1/chat/completions%23")
+@example(b"/v1/chat/completions;a")
+@example(b"/v1/v1%2fchat/completions")
+@example(b"/v1/%6dodels/a:generateContent")
 def test_no_path_reaches_another_place_than_it_says(path: bytes) -> None:
     """Below `/v1` nothing escapes, and nothing that a server could take for an endpoint passes as something else."""
     try:
@@ -267,5 +294,7 @@ def test_no_path_reaches_another_place_than_it_says(path: bytes) -> None:
     assert plain.startswith(b"/")
     if route.kind == "transparent":
         assert plain.startswith((b"/v1/", b"/proxy/v1/"))
-        if plain.startswith(b"/v1/") and b";" not in plain:
-            assert b"/" + b"/".join(segments(plain)[1:]) not in {endpoint.path.encode() for endpoint in VERSIONED}
+        if plain.startswith(b"/v1/"):
+            read = segments(plain)[1:]
+            assert b"/" + b"/".join(read) not in {endpoint.path.encode() for endpoint in VERSIONED}
+            assert read[:1] != [b"models"]

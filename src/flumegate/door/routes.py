@@ -65,7 +65,11 @@ _BEHIND_PREFIX = {
     if route.endpoint is not None and path.startswith(b"/v1/")
 }
 """Passed on unread like everything behind the prefix, but the answers of known endpoints are tapped."""
+_MODELS = (b"/v1/models/", b"/v1beta/models/")
+_UNUSUAL = re.compile(rb"[%;]|//")
 _SLASHES = re.compile(rb"/{2,}")
+_PARAMETERS = re.compile(rb";[^/]*")
+_ENDS = re.compile(rb"[?#]")
 
 
 def find(method: bytes, path: bytes, prefix: bytes) -> tuple[Route, bytes]:
@@ -98,19 +102,19 @@ def _look_further(method: bytes, path: bytes, prefix: bytes) -> tuple[Route, byt
         )
     behind_prefix = path.startswith(prefix + b"/v1/")
     if behind_prefix:
-        plain = _as_read(path.rstrip(b"/")[len(prefix) :])
-        return (_UPSTREAMS if plain == b"/v1/upstreams" else _BEHIND_PREFIX.get(plain, _TRANSPARENT)), path
-    plain = path.rstrip(b"/") or b"/"
-    while plain.startswith(b"/v1/v1/"):
-        plain = plain[3:]
-    route = _EXACT.get(_as_read(plain))
+        read = _as_read(path[len(prefix) :])
+        return (_UPSTREAMS if read == b"/v1/upstreams" else _BEHIND_PREFIX.get(read, _TRANSPARENT)), path
+    plain, read = _without_doubles(path.rstrip(b"/") or b"/"), _without_doubles(_as_read(path))
+    route = _EXACT.get(read)
     if route is not None:
-        return route, _as_read(plain)
-    if plain.startswith((b"/v1/models/", b"/v1beta/models/")):
+        return route, read
+    if plain.startswith(_MODELS):
         verb = plain.rpartition(b":")[2]
         if method == b"POST" and verb in _VERBS:
             return _VERBS[verb], plain
         return (_MODEL if plain.startswith(b"/v1/") else _GEMINI_MODEL), plain
+    if read.startswith(_MODELS):
+        raise GatewayError(INVALID_REQUEST, "invalid_path", "Send the path up to the model's name plain.")
     if plain.startswith(b"/v1/") and len(plain) > 4:
         return _TRANSPARENT, plain if plain != path and path.startswith(b"/v1/v1/") else path
     raise GatewayError(
@@ -122,8 +126,21 @@ def _look_further(method: bytes, path: bytes, prefix: bytes) -> tuple[Route, byt
 
 
 def _as_read(path: bytes) -> bytes:
-    """Return a path as an upstream would read it: `/v1//chat/completions` and `/v1/%63hat/completions` are one."""
-    return _SLASHES.sub(b"/", unquote_to_bytes(path)) if b"%" in path or b"//" in path else path
+    """Return a path as the most forgiving upstream would read it.
+
+    `/v1//chat/completions`, `/v1/%63hat/completions` and `/v1/chat/completions%2f` are one, and some servers also cut
+    off what follows a semicolon, or take a backslash for a slash, after they have decoded it.
+    """
+    if _UNUSUAL.search(path) is not None:
+        path = _ENDS.split(unquote_to_bytes(path), maxsplit=1)[0].replace(b"\\", b"/")
+        path = _SLASHES.sub(b"/", _PARAMETERS.sub(b"", path))
+    return path.rstrip(b"/") or b"/"
+
+
+def _without_doubles(path: bytes) -> bytes:
+    while path.startswith(b"/v1/v1/"):
+        path = path[3:]
+    return path
 
 
 def _is_evasive(path: bytes) -> bool:
