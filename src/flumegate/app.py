@@ -6,16 +6,19 @@ import asyncio
 import gc
 import socket
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
+from flumegate.door.imagined import imagine
 from flumegate.door.server import Server
 from flumegate.engine import memory
+from flumegate.engine.explain import explain
 from flumegate.engine.overload import Overload
 from flumegate.engine.run import Engine
 from flumegate.engine.settle import Settlement
 from flumegate.engine.stored_responses import Ask, nobody
+from flumegate.errors import GatewayError
 from flumegate.records.counters import Counters
-from flumegate.records.manage import UNAVAILABLE, Answer, Question
+from flumegate.records.manage import Answer, Explain, Explained, ForceTarget, Question, Refused, TargetList
 from flumegate.records.tally import Tally
 from flumegate.snapshot import Snapshot
 from flumegate.spool.append import SpoolWriter
@@ -104,7 +107,21 @@ class WorkerApp:
 
     async def manage(self, question: Question) -> Answer:
         """Answer what an operator asks of this worker."""
-        return UNAVAILABLE
+        engine = self._engine
+        if isinstance(question, Explain):
+            try:
+                exchange = imagine(question, engine.snapshot, monotonic(), time())
+            except GatewayError as error:
+                return Refused(error.code, error.message)
+            return Explained(await explain(engine, exchange))
+        if isinstance(question, ForceTarget) and not engine.force_target(question.name, question.state):
+            return Refused(
+                "unknown_target",
+                f"There is no target {question.name[:100]!r}; GET /manage/targets lists them, as provider/model.",
+            )
+        states = engine.target_states(monotonic())
+        named = question.name if isinstance(question, ForceTarget) else None
+        return TargetList([state for state in states if named is None or state.name == named])
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, finish what is under way, flush the spool."""

@@ -18,7 +18,9 @@ _SPECIAL = (
     b"origin",
     b"traceparent",
     b"transfer-encoding",
+    b"x-flumegate-fallback",
     b"x-flumegate-tags",
+    b"x-flumegate-timeout",
     b"x-request-id",
     b"x-upstream-name",
 )

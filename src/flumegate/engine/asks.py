@@ -64,8 +64,8 @@ def set_deadline(exchange: Exchange, timeout: float | None) -> None:
         exchange.deadline = max(monotonic(), exchange.deadline)
 
 
-def follow_rules(exchange: Exchange, planner: Planner, course: Course) -> Course:
-    """Return the course that a route's rules send a request to, or the route's own.
+def follow_rules(exchange: Exchange, planner: Planner, course: Course, followed: list[str] | None = None) -> Course:
+    """Return the course that a route's rules send a request to, or the route's own; `followed` takes their names.
 
     Raises:
         GatewayError: the course of a rule cannot be taken by this endpoint.
@@ -80,6 +80,8 @@ def follow_rules(exchange: Exchange, planner: Planner, course: Course) -> Course
         rule = _matching(course.rules, seen)
         if rule is None:
             break
+        if followed is not None:
+            followed.append(rule.use)
         course = planner.known(endpoint.name, rule.use) or planner.course(endpoint, rule.use)
     return course
 

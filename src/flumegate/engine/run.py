@@ -23,6 +23,7 @@ from flumegate.engine.turns import Turns
 from flumegate.errors import INTERNAL, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates import GATES
+from flumegate.records.manage import Forced, TargetState
 from flumegate.routing.course import Course
 from flumegate.routing.health import Healths
 from flumegate.routing.planner import Planner
@@ -61,6 +62,16 @@ class Engine:
         self.snapshot = snapshot
         self.planner = Planner(snapshot, self.healths)
 
+    def target_states(self, now: float) -> list[TargetState]:
+        """Return how every target fares: those that are configured, and those that were asked for otherwise."""
+        states = self.healths.states(now)
+        known = {state.name for state in states}
+        return states + [TargetState(name, "closed") for name in self.planner.targets if name not in known]
+
+    def force_target(self, name: str, state: Forced) -> bool:
+        """Keep a target's breaker open or closed, or let it decide again; False = there is no such target."""
+        return self.healths.force(name, state) or name in self.planner.targets
+
     def admit(self, exchange: Exchange) -> None:
         """Run the gates.
 
@@ -87,7 +98,7 @@ class Engine:
                 return
             if not self.overload.admit(exchange):
                 await self.overload.wait(exchange)
-            course, seen = self._course(exchange)
+            course, seen = self.find_course(exchange)
             if exchange.special or course.timeout is not None:
                 set_deadline(exchange, course.timeout)
             if self.settlement.policy.content == "full":
@@ -107,8 +118,12 @@ class Engine:
         message = f"The gateway failed; its log has more under {exchange.record_id}."
         self.refuse(exchange, GatewayError(INTERNAL, "internal_error", message, close=True))
 
-    def _course(self, exchange: Exchange) -> tuple[Course, Envelope]:
-        """Return where the request may go, and what was read of its body for that."""
+    def find_course(self, exchange: Exchange, followed: list[str] | None = None) -> tuple[Course, Envelope]:
+        """Return where a request may go, and what was read of its body for that; `followed` takes rules' names.
+
+        Raises:
+            GatewayError: the request is not one that can be routed.
+        """
         endpoint, planner = exchange.endpoint, self.planner
         if endpoint is None or exchange.kind == "transparent":
             return planner.lone(plan_transparent(exchange, planner), exchange.model_requested), NOTHING_READ
@@ -123,7 +138,7 @@ class Engine:
         if course is None:
             course = planner.course(endpoint, seen.model, upstream.decode("latin-1") if upstream else "")
         if course.rules:
-            course = follow_rules(exchange, planner, course)
+            course = follow_rules(exchange, planner, course, followed)
         return course, seen
 
     def refuse(self, exchange: Exchange, error: GatewayError) -> None:

@@ -86,7 +86,11 @@ class Trip:
             if choice.queued:
                 until = monotonic() + choice.candidate.target.queue_seconds
                 await engine.turns.wait(health, min(until, exchange.deadline))
-            self._probe, self._told, entered = health.begin(monotonic(), entered=choice.queued), False, True
+            self._probe, self._told, entered = (
+                health.begin(monotonic(), choice.account, entered=choice.queued),
+                False,
+                True,
+            )
             outgoing = await prepare(engine, exchange, plan, self._seen)
             adopt(exchange, plan, outgoing)
             if plan.codec and (here := answer_here(exchange, plan, self._extra)):

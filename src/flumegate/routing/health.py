@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from flumegate.records.manage import TargetStanding, TargetState
 from flumegate.routing.failure import Failure
 from flumegate.snapshot import BreakerPolicy, Provider
 
@@ -170,7 +171,10 @@ class Health:
         return min(1.0, max(RAMP_LEAST, (now - self.closed_at) / RAMP_SECONDS))
 
     def pick_account(self, now: float) -> int:
-        """Return the credential to use: in turn, past those that are cooling or out; else the one free soonest."""
+        """Return the credential to use: in turn, past those that are cooling or out; else the one free soonest.
+
+        Nothing changes by asking: the turn goes on when an attempt begins.
+        """
         accounts = self.accounts
         if len(accounts) == 1:
             return 0
@@ -179,7 +183,6 @@ class Health:
         chosen = next((index for index in order if accounts[index].free_at() <= now), None)
         if chosen is None:
             chosen = min(order, key=lambda index: accounts[index].free_at())
-        self._next = chosen + 1
         return chosen
 
     def spare_account(self, used: int, now: float) -> bool:
@@ -188,13 +191,14 @@ class Health:
 
     # one request
 
-    def begin(self, now: float, *, entered: bool = False) -> bool:
+    def begin(self, now: float, account: int = 0, *, entered: bool = False) -> bool:
         """Enter an attempt; return whether it is the probe of a half-open target.
 
         `entered`: its place was handed to it by one that left, and is counted already.
         """
         if not entered:
             self.in_flight += 1
+        self._next = account + 1
         if self.state == "closed" or now < self.open_until or self.probing or self.forced == "closed":
             return False
         self.state = "half_open"
@@ -315,7 +319,32 @@ class Health:
         self._ok = self._bad = 0
         self._turn_at = now + WINDOW_SECONDS
 
-    # by hand, and by active checks
+    # by hand, by active checks, and for people
+
+    def standing(self, now: float) -> TargetState:
+        """Return how the target fares, for operators."""
+        rank, until = self.availability(now)
+        state: TargetStanding = self.state
+        if self.forced != "auto":
+            state = "forced_open" if self.forced == "open" else "forced_closed"
+        elif self.unwell:
+            state = "open"
+        elif state == "open" and now >= self.open_until:
+            state = "half_open"
+        return TargetState(
+            self.name,
+            state,
+            self.in_flight,
+            self.queued,
+            self.failures,
+            round(max(until - now, 0.0), 3) if rank in (SOFT, SHUT) else 0.0,
+            cooling=all(account.cool_until > now for account in self.accounts),
+            credentials=len(self.accounts),
+            credentials_out=sum(account.out_until > now for account in self.accounts),
+            latency_ms=None if self.latency is None else round(self.latency * 1000, 1),
+            ramp=self.ramp(now),
+            last_error=self.last_error,
+        )
 
     def force(self, forced: Forced) -> None:
         """Keep the breaker open or closed whatever happens, or let it decide again, from a fresh start."""
@@ -392,6 +421,10 @@ class Healths:
     def at(self, provider: str) -> list[Health]:
         """Return the targets of one provider."""
         return self._siblings.get(provider, [])
+
+    def states(self, now: float) -> list[TargetState]:
+        """Return how every target fares, for operators."""
+        return [health.standing(now) for health in self.all()]
 
     def force(self, name: str, forced: Forced) -> bool:
         """Force a target's breaker, now and for as long as this worker lives; False = there is no such target."""

@@ -28,24 +28,33 @@ class Matcher:
         Raises:
             GatewayError: 400 for an unknown upstream name, 404 for a model that nothing serves.
         """
+        return self.find(model=model, upstream=upstream)[0]
+
+    def find(self, *, model: str, upstream: str = "") -> tuple[Route, str]:
+        """Return the route, and in a few words how it was found.
+
+        Raises:
+            GatewayError: see `match`.
+        """
         snapshot = self._snapshot
         if upstream:
-            return _explicit(snapshot, upstream, model)
+            return _explicit(snapshot, upstream, model), "the upstream that the request names"
         if not model:
-            return _default(snapshot)
+            return _default(snapshot), "no model is named: the default provider"
         provider, slash, rest = model.partition("/")
         if slash and rest and provider in snapshot.providers:
-            return _direct(provider, rest)
+            return _direct(provider, rest), "provider/model"
         exact = snapshot.models.get(model)
         if exact is not None:
-            return _named(exact, model)
+            return _named(exact, model), "a configured model of that name"
         for (before, after), routes in self._shapes.items():
             if len(model) >= before + after:
-                route = routes.get((model[:before], model[len(model) - after :]))
+                ends = model[:before], model[len(model) - after :]
+                route = routes.get(ends)
                 if route is not None:
-                    return _named(route, model)
+                    return _named(route, model), f"the wildcard {'*'.join(ends)}"
         if snapshot.default_provider:
-            return _direct(snapshot.default_provider, model)
+            return _direct(snapshot.default_provider, model), "nothing else matches: the default provider"
         raise GatewayError(
             NOT_FOUND,
             "model_not_found",

@@ -51,6 +51,19 @@ class Planner:
             self._courses[(endpoint.name, model)] = course
         return course
 
+    @property
+    def targets(self) -> list[str]:
+        """The configured targets' names."""
+        return [f"{provider}/{model}" if model else provider for provider, model in self._named]
+
+    def how(self, model: str, upstream: str = "") -> str:
+        """Return in a few words how a model's route is found.
+
+        Raises:
+            GatewayError: it is not.
+        """
+        return self._matcher.find(model=model, upstream=upstream)[1]
+
     def lone(self, plan: Plan, model: str) -> Course:
         """Return the course of a request that is passed on as it is: one attempt, whatever its target's health."""
         provider = plan.provider
