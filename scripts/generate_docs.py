@@ -14,6 +14,7 @@ from pathlib import Path
 
 import translation_page
 
+from flumegate.config.aliases import RETRY_MEMBERS, SECTIONS
 from flumegate.config.environment import ALIASES, KEYS_VARIABLE
 from flumegate.config.load import FILE_VARIABLE
 from flumegate.config.problem import dotted
@@ -64,7 +65,11 @@ def _configuration_page() -> str:
     lines += ["| name | same as |", "|---|---|"]
     lines += [f"| `{name}` | `{dotted(path)}` |" for name, path in ALIASES]
     lines += [f"| {name} | {meaning} |" for name, meaning in _OTHER_ALIASES]
-    lines += ["", _ALIASES_TAIL.strip(), ""]
+    lines += ["", _ALIASES_TAIL.strip(), "", _FILE_ALIASES_HEAD.strip(), ""]
+    lines += ["| name in the file | same as |", "|---|---|"]
+    lines += [f"| `{dotted(other)}` | `{dotted(ours)}` |" for other, ours in SECTIONS]
+    lines += [f"| `{other}` in either | `{ours}` |" for other, ours in RETRY_MEMBERS]
+    lines.append("")
     return "\n".join(lines)
 
 
@@ -188,6 +193,10 @@ _OTHER_ALIASES = (
 
 _ALIASES_TAIL = """
 With `UPSTREAMS`, or with providers in the file, the vendors' own variables (`OPENAI_API_KEY`, …) are not looked at.
+"""
+
+_FILE_ALIASES_HEAD = """
+Files of other gateways name some settings differently; these names are understood where they stand there:
 """
 
 _PROVIDERS_HEAD = """

@@ -52,3 +52,32 @@ def test_the_list_of_values_is_complete_json(load_text: Load) -> None:
     assert values["providers.g.timeouts.total"].value == 5
     assert values["providers.g.api_key"].value == "****"
     assert "from-environment" not in json.dumps([value._asdict() for value in values.values()])
+
+
+def test_a_short_form_is_the_origin_of_what_it_says_only(load_text: Load) -> None:
+    """The rest of a route is at its default, though the route has no other place."""
+    text = "providers: {o: {type: ollama}}\nmodels: {a: o/x, b: {targets: [o/y, {use: o/z}]}}"
+    loaded = load_text(text)
+    places = {value.path: value.origin.rpartition("flumegate.yaml")[2] for value in effective.as_values(loaded)}
+    assert (places["models.a.targets"], places["models.a.strategy"]) == (":2:13", "default")
+    assert (places["models.b.targets"], places["models.b.timeout"]) == (":2:31", "default")
+    assert loaded.origin(("models", "b", "targets", 0, "use")).endswith(":2:32")
+    assert loaded.origin(("models", "b", "targets", 0, "weight")) == "default"
+
+
+def test_what_is_shown_of_a_route_can_be_loaded_again(load_text: Load) -> None:
+    """With every part of it, its origins beside it or not."""
+    text = """
+providers: {o: {type: ollama}, g: {type: ollama}}
+models:
+  b: g/b
+  a:
+    targets: [{use: o/x, max_concurrency: 3, max_queued: 9}, g/y, o/a-name-that-makes-the-line-too-long-to-be-one]
+    fallback: [b]
+    retry: {factor: 3}
+    hedge: {after: 2}
+    rules: [{when: {headers: {X-A: "b #*"}, hours: 22:00-06:00, days: [sat]}, use: b}, {when: {tags: [x, y]}, use: b}]
+"""
+    loaded = load_text(text)
+    for origins in (False, True):
+        assert load_text(effective.as_yaml(loaded, origins=origins)).config == loaded.config

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticCustomError
 
-from flumegate.config import checks, discovery, environment
+from flumegate.config import aliases, checks, discovery, environment
 from flumegate.config.address import Listen, read_listen
 from flumegate.config.document import Document, read
 from flumegate.config.problem import ConfigInvalid, Problem
@@ -79,9 +79,9 @@ def load(
     environ = os.environ if environ is None else environ
     source = _find(path, environ)
     document = Document(tree={}) if source is None else read(source)
-    warnings = _discover(document, environ, None if source is not None else ollama)
-    problems = [*document.problems, *environment.apply(document, environ)]
     name = "" if source is None else str(source)
+    warnings = _discover(document, environ, None if source is not None else ollama)
+    problems = [*document.problems, *aliases.spell_out(document, name), *environment.apply(document, environ)]
     config, faults = validate(document, environ, name)
     problems += faults
     for where, message in checks.refusals(config, _names(document, "providers"), _names(document, "models")):

@@ -13,6 +13,9 @@ from flumegate.config.problem import Mark, Path, Problem, dotted, nearest
 from flumegate.config.sections import Config
 from flumegate.config.settings import section_at
 
+_SHORT_FORMS: frozenset[Path] = frozenset((("targets",), ("targets", 0), ("targets", 0, "use"), ("use",)))
+"""What `provider/model` says of a route or of a target; the rest of it is at its default."""
+
 
 def validate(document: Document, environ: Mapping[str, str], source: str) -> tuple[Config, list[Problem]]:
     """Return the configuration that a document describes, its secrets resolved, and what is wrong with it.
@@ -52,7 +55,7 @@ def origin(document: Document, path: Path) -> Mark | None:
     tree = document.tree
     for end, part in enumerate(path):
         if not isinstance(tree, dict | list):
-            return document.values.get(path[:end])
+            return document.values.get(path[:end]) if path[end:] in _SHORT_FORMS else None
         if not _has(tree, part):
             return None
         tree = tree[part]  # type: ignore[index] # _has has tried it
