@@ -7,6 +7,7 @@ import json
 import pytest
 
 from flumegate.engine.betas import apply_policy
+from flumegate.engine.outgoing import Outgoing
 from rig.exchanges import exchange, provider
 
 BODY = b'{"model": "m", "context_management": {"edits": [{"a": 1}]}, "mcp_servers": [], "max_tokens": 9}'
@@ -60,15 +61,18 @@ def test_values_are_sent_dropped_or_renamed(
         (b"anthropic-beta", b" mcp-client-2025-04-04 ,"),
     ]
     one = exchange(path=b"/v1/messages", headers=headers, body=BODY)
-    apply_policy(one, provider(betas=policy))
-    assert dict(one.headers).get(b"anthropic-beta") == sent
-    assert (b"accept", b"*/*") in one.headers
-    assert set(json.loads(one.body)) == {"model", "max_tokens"} | left
-    assert one.losses == losses
+    outgoing = Outgoing(one)
+    apply_policy(one, outgoing, provider(betas=policy))
+    assert dict(outgoing.headers).get(b"anthropic-beta") == sent
+    assert (b"accept", b"*/*") in outgoing.headers
+    assert set(json.loads(outgoing.body)) == {"model", "max_tokens"} | left
+    assert outgoing.losses == losses
+    assert (one.headers, one.body) == (headers, BODY), "another target may be asked with the client's own words"
 
 
 def test_a_request_without_betas_stays_as_it_is() -> None:
     """Nothing is looked for that nobody asked for."""
     one = exchange(path=b"/v1/messages", body=BODY)
-    apply_policy(one, provider(betas={"*": "drop"}))
-    assert (one.body, one.losses) == (BODY, ())
+    outgoing = Outgoing(one)
+    apply_policy(one, outgoing, provider(betas={"*": "drop"}))
+    assert (outgoing.body, outgoing.losses) == (BODY, ())

@@ -6,10 +6,11 @@ import pytest
 
 from flumegate.dialects.registry import ENDPOINTS
 from flumegate.engine.head import AnswerHead, status_line
-from flumegate.routing.plan import Plan, Planner
+from flumegate.routing.plan import Plan
 from flumegate.snapshot import Timeouts
 from flumegate.upstream.call import Call
 from rig.exchanges import KeptReply, exchange, provider, snapshot
+from rig.plans import plan_of, planner_of
 
 CHAT = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "chat")
 EVENTS = (b"content-type", b"text/event-stream")
@@ -17,7 +18,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 def plan() -> Plan:
-    return Planner(snapshot(provider(), default_provider="up")).endpoint(CHAT, "m")
+    return plan_of(planner_of(snapshot(provider(), default_provider="up")).course(CHAT, "m"))
 
 
 def answer(headers: Fields, *, status: int = 200, headless: bool = False) -> AnswerHead:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flumegate.dialects.registry import ENDPOINTS
+from flumegate.engine.outgoing import Outgoing
 from flumegate.engine.request import (
     edit_body,
     is_asked_as_events,
@@ -21,10 +22,11 @@ from flumegate.engine.request import (
 )
 from flumegate.errors import INVALID_REQUEST, TOO_LARGE, UNSUPPORTED_ENCODING, GatewayError
 from flumegate.exchange import Exchange
-from flumegate.routing.plan import Plan, Planner
+from flumegate.routing.plan import Plan
 from flumegate.snapshot import Route, Signing, Target
 from rig import cuts
 from rig.exchanges import exchange, provider, snapshot
+from rig.plans import plan_of, planner_of
 
 BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
 ASKED = b'"stream_options":{"include_usage":true}'
@@ -35,15 +37,17 @@ def planned(asked: Exchange, name: str = "chat", **fields: Any) -> Plan:
     """Plan as the engine does: by the endpoint's name and the model in the body."""
     asked.endpoint = BY_NAME[name]
     known = snapshot(provider(**fields), default_provider="up", models={"alias": Route((Target("up", "real"),))})
-    return Planner(known).endpoint(asked.endpoint, asked.model_requested)
+    return plan_of(planner_of(known).course(asked.endpoint, asked.model_requested))
 
 
 def edited(body: bytes, name: str = "chat", **fields: Any) -> tuple[bytes, bool]:
     """Return the body as it is sent, and whether usage is to be withheld from the client."""
     asked = exchange(body=body)
     seen = read_envelope(asked)
-    withhold = edit_body(asked, planned(asked, name, **fields), seen)
-    return asked.body, withhold
+    outgoing = Outgoing(asked)
+    edit_body(asked, outgoing, planned(asked, name, **fields), seen)
+    assert asked.body == body, "another target may be asked with the client's own bytes"
+    return outgoing.body, outgoing.withhold
 
 
 def compressed(coding: bytes, body: bytes, limit: int = 1000) -> Exchange:
@@ -60,7 +64,7 @@ def test_a_compressed_body_is_sent_on_plain(coding: bytes, body: bytes) -> None:
     """Upstreams need not know the coding, and the head no longer names one."""
     asked = compressed(coding, body or zstandard.compress(gzip.compress(BODY)))
     assert asked.body == BODY
-    head = write_head(asked, planned(asked_model(asked)), b"\r\n\r\n")
+    head = write_head(asked, Outgoing(asked), planned(asked_model(asked)), b"\r\n\r\n")
     assert b"content-encoding" not in head
     assert b"content-type: application/json\r\n\r\n" in head
 
@@ -202,7 +206,7 @@ def test_edits_touch_two_members_at_most(members: dict[str, Any], ascii_only: bo
 
 def lines_of(asked: Exchange, framing: bytes = b"\r\ncontent-length: 3\r\n\r\n", **fields: Any) -> list[bytes]:
     asked.model_requested = "m"
-    head = write_head(asked, planned(asked, **fields), framing)
+    head = write_head(asked, Outgoing(asked), planned(asked, **fields), framing)
     assert head.endswith(b"\r\n\r\n")
     return head.removesuffix(b"\r\n\r\n").split(b"\r\n")
 
@@ -289,7 +293,7 @@ def test_a_signature_covers_what_is_sent() -> None:
         asked.model_requested = "m"
         plan = planned(asked, signing=signing)
         assert plan.signer is not None
-        return signature_lines(asked, plan, plan.signer, 1_440_938_160)
+        return signature_lines(asked, Outgoing(asked), plan, plan.signer, 1_440_938_160)
 
     lines = signature()
     assert lines.startswith(b"\r\nx-amz-date: 20150830T123600Z\r\nx-amz-security-token: t-1\r\nauthorization: AWS4-")

@@ -4,8 +4,8 @@ import pytest
 
 from flumegate.door.upload import Upload
 from flumegate.engine.transparent import plan_transparent
-from flumegate.routing.plan import Planner
 from rig import exchanges
+from rig.plans import planner_of
 
 
 class Open:
@@ -24,7 +24,7 @@ def model_of(form: bytes) -> str:
     exchange = exchanges.exchange(path=b"/v1/audio/transcriptions", known=known)
     upload = exchange.upload = Upload(Open(), None)
     upload.push(form)
-    plan_transparent(exchange, Planner(known))
+    plan_transparent(exchange, planner_of(known))
     return exchange.model_requested
 
 

@@ -10,9 +10,10 @@ from flumegate.dialects.registry import ENDPOINTS
 from flumegate.errors import GatewayError
 from flumegate.providers.sigv4 import Credentials, Scope, Signer
 from flumegate.routing import lanes
-from flumegate.routing.plan import Plan, Planner
+from flumegate.routing.plan import Plan
 from flumegate.snapshot import Signing
 from rig.exchanges import provider, snapshot
+from rig.plans import plan_of, planner_of
 
 BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
 SIGNING = Signing("AKID", "very-secret", "eu-central-1", "bedrock", "token-1")
@@ -20,7 +21,8 @@ SIGNING = Signing("AKID", "very-secret", "eu-central-1", "bedrock", "token-1")
 
 def planned(endpoint: str, model: str, **fields: Any) -> Plan:
     """Return the plan of a request at one provider, `up`."""
-    return Planner(snapshot(provider(**fields), default_provider="up")).endpoint(BY_NAME[endpoint], model)
+    known = snapshot(provider(**fields), default_provider="up")
+    return plan_of(planner_of(known).course(BY_NAME[endpoint], model))
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "messages", "responses", "gemini", "ollama_chat"])
@@ -49,7 +51,7 @@ def test_a_signed_request_carries_no_secret() -> None:
 
 def test_what_must_be_signed_whole_is_not_passed_on_unread() -> None:
     """A body that is still on its way has no hash yet."""
-    planner = Planner(snapshot(provider(signing=SIGNING), default_provider="up"))
+    planner = planner_of(snapshot(provider(signing=SIGNING), default_provider="up"))
     with pytest.raises(GatewayError) as refused:
         planner.transparent("POST", b"/files")
     assert refused.value.code == "passthrough_not_available"

@@ -103,7 +103,7 @@ class Health:
         self.siblings = siblings
         """All targets of the provider, this one included."""
         self.accounts = [Account() for _ in range(1 + len(provider.more_credentials))]
-        self.calm = True
+        self.calm = len(self.accounts) == 1
         self.in_flight = 0
         self.queued = 0
         self.max_concurrency = 0
@@ -127,6 +127,12 @@ class Health:
         if (max_concurrency, max_queued) != (self.max_concurrency, self.max_queued):
             self.max_concurrency, self.max_queued = max_concurrency, max_queued
             self.calm = False
+
+    def obey(self, policy: BreakerPolicy) -> None:
+        """Take a new Snapshot's policy; one without breaker lets everything through at once."""
+        self.policy = policy
+        if not policy.enabled:
+            self.state = "closed"
 
     # may a request go there?
 
@@ -239,6 +245,7 @@ class Health:
         self.probing = False
         self.state = "closed"
         self.closed_at = now
+        self.failures = 0
         self._ok = self._bad = self._ok_before = self._bad_before = 0
 
     def measure(self, seconds: float) -> None:
@@ -383,7 +390,7 @@ class Healths:
         for book in (self._known, self._loose):
             health = book.get(name)
             if health is not None and health.provider == provider:
-                health.policy = policy
+                health.obey(policy)
                 return health
         if loose and len(self._loose) >= self.MOST_LOOSE:
             self._forget(self._loose)
