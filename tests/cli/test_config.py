@@ -40,6 +40,16 @@ def test_check_passes_what_can_be_used(folder: Path) -> None:
     assert flumegate(folder, "check", FLUMEGATE_CONFIG="faulty.yaml").returncode == 1
 
 
+def test_check_names_the_circle_of_a_route(folder: Path) -> None:
+    """A mistake that only several entries make together, in the place of the last of them."""
+    models = "models:\n  a: {targets: [o/x], fallback: [b]}\n  b: {targets: [o/y], fallback: [a]}\n"
+    text = f"providers: {{o: {{type: ollama}}}}\n{models}"
+    (folder / "circle.yaml").write_text(text, encoding="utf-8")
+    done = flumegate(folder, "check", "circle.yaml")
+    assert done.returncode == 1
+    assert "circle.yaml:4:34: models.b.fallback[0]: leads in a circle: a → b → a; leave this step out" in done.stderr
+
+
 def test_check_speaks_json(folder: Path) -> None:
     """The same facts for scripts, errors and warnings apart."""
     done = flumegate(folder, "check", "sound.yaml", "faulty.yaml", "--json")
@@ -53,11 +63,13 @@ def test_check_speaks_json(folder: Path) -> None:
 
 def test_show_prints_what_is_in_force_without_secrets(folder: Path) -> None:
     """As YAML, with origins on request, or as JSON."""
-    done = flumegate(folder, "show", "sound.yaml", "--origin", LOG_LEVEL="debug")
+    environ = {"LOG_LEVEL": "debug", "FLUMEGATE_ROUTING__RETRY__MAX_RETRIES": "0"}
+    done = flumegate(folder, "show", "sound.yaml", "--origin", **environ)
     assert done.returncode == 0
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "workers: 2 # sound.yaml:1:19" in lines
     assert "level: debug # $LOG_LEVEL" in lines
+    assert "max_retries: 0 # $FLUMEGATE_ROUTING__RETRY__MAX_RETRIES" in lines
     assert "sk-hidden" not in done.stdout
     shown = json.loads(flumegate(folder, "show", "sound.yaml", "--json").stdout)
     assert shown["providers"]["groq"]["api_key"] == "****"

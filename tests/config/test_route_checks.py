@@ -52,6 +52,11 @@ def test_a_route_that_leads_nowhere_is_refused(problems: Refuse, model: str, mes
         ('targets: [o/x], fallback: [""]', "2:41: models.a.fallback[0]: must be the name of a model, or provider/"),
         ("targets: [o/x], fallback: [b, n/x]", 'nothing serves "n/x": there is no provider "n"; there are: o, g, oll'),
         ("targets: [o/x], fallback: [o/]", 'nothing serves "o/"'),
+        (
+            'targets: [o/x], fallback: ["star-*"]',
+            '2:41: models.a.fallback[0]: "star-*" is a pattern; write the name of',
+        ),
+        ("targets: [o/x], mirror: {use: g/*}", '2:44: models.a.mirror.use: "g/*" is a pattern; write the name of one'),
         ("targets: [o/x], mirror: {use: c}", '2:44: models.a.mirror.use: there is no model "c"'),
         (
             "targets: [o/x], rules: [{when: {tags: [x]}, use: c}]",

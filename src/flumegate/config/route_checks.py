@@ -76,7 +76,9 @@ def refusals(config: Config, providers: Collection[str], models: Collection[str]
         for place, message in (*_targets(route, providers), *_pointless(route), *_rules(route)):
             yield (*path, *place), message
         for place, used in _uses(route):
-            if not names.leads_somewhere(used):
+            if "*" in used:
+                yield (*path, *place), f'"{used}" is a pattern; write the name of one model, or provider/model'
+            elif not names.leads_somewhere(used):
                 yield (*path, *place), _unknown(used, names)
     yield from _loops(config.models, names)
 
