@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from flumegate.dialects.anthropic.messages.tap import MessagesTap
+from flumegate.dialects.gemini.tap import GeminiTap
+from flumegate.dialects.ollama.tap import OllamaTap
 from flumegate.dialects.openai.chat.tap import ChatTap
+from flumegate.dialects.openai.embeddings.tap import EmbeddingsTap
 from flumegate.dialects.openai.responses.tap import ResponsesTap
+from flumegate.dialects.tap import Tap
 from flumegate.ir.usage import Usage
 
 
@@ -88,3 +94,213 @@ def test_usage_is_found_at_the_end_of_a_large_answer(tail: bytes, usage: Usage |
     tap = ChatTap()
     tap.read_tail(tail)
     assert tap.usage == usage
+
+
+DIALECTS: dict[str, type[Tap]] = {
+    "chat": ChatTap,
+    "responses": ResponsesTap,
+    "messages": MessagesTap,
+    "gemini": GeminiTap,
+    "ollama": OllamaTap,
+    "embeddings": EmbeddingsTap,
+}
+
+
+def sent(dialect: str, event: dict[str, Any]) -> bytes:
+    data = json.dumps(event).encode()
+    if dialect == "ollama":
+        return data + b"\n"
+    name = b"event: %b\n" % event["type"].encode() if dialect in ("responses", "messages") and "type" in event else b""
+    return b"%bdata: %b\n\n" % (name, data)
+
+
+def delta(**members: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": members}]}
+
+
+def block(**members: Any) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": 0, "content_block": members}
+
+
+def piece(**members: Any) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": 0, "delta": members}
+
+
+def item(ending: str, kind: str) -> dict[str, Any]:
+    return {"type": f"response.output_item.{ending}", "output_index": 0, "item": {"type": kind, "content": []}}
+
+
+def output(kind: str, **members: Any) -> dict[str, Any]:
+    return {"type": f"response.{kind}", "output_index": 0, **members}
+
+
+def parts(*members: dict[str, Any]) -> dict[str, Any]:
+    return {"candidates": [{"content": {"role": "model", "parts": list(members)}}]}
+
+
+MEANINGFUL = [
+    ("chat", delta(content="a")),
+    ("chat", delta(reasoning_content="a")),
+    ("chat", delta(reasoning="a")),
+    ("chat", delta(refusal="a")),
+    ("chat", delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": ""}}])),
+    ("chat", delta(function_call={"name": "f"})),
+    ("chat", delta(images=[{"type": "image_url"}])),
+    ("chat", {"choices": [{"index": 0, "text": "a"}]}),
+    ("chat", {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+    ("responses", output("output_text.delta", delta="a")),
+    ("responses", output("reasoning_summary_text.delta", delta="a")),
+    ("responses", output("reasoning_text.delta", delta="a")),
+    ("responses", output("function_call_arguments.delta", delta="{")),
+    ("responses", item("added", "function_call")),
+    ("responses", item("added", "custom_tool_call")),
+    ("responses", item("added", "web_search_call")),
+    ("responses", item("done", "reasoning")),
+    ("responses", output("completed", response={"status": "completed"})),
+    ("responses", output("incomplete", response={"status": "incomplete"})),
+    ("messages", piece(type="text_delta", text="a")),
+    ("messages", piece(type="thinking_delta", thinking="a")),
+    ("messages", piece(type="signature_delta", signature="a")),
+    ("messages", piece(type="input_json_delta", partial_json="{")),
+    ("messages", piece(type="citations_delta", citation={"type": "page_location"})),
+    ("messages", block(type="text", text="a")),
+    ("messages", block(type="tool_use", id="t", name="n", input={})),
+    ("messages", block(type="server_tool_use", id="t", name="n", input={})),
+    ("messages", block(type="redacted_thinking", data="a")),
+    ("messages", {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
+    ("gemini", parts({"text": "a"})),
+    ("gemini", parts({"text": "a", "thought": True})),
+    ("gemini", parts({"text": ""}, {"functionCall": {"name": "f"}})),
+    ("gemini", parts({"inlineData": {"mimeType": "image/png", "data": ""}})),
+    ("ollama", {"message": {"role": "assistant", "content": "a"}}),
+    ("ollama", {"message": {"role": "assistant", "content": "", "thinking": "a"}}),
+    ("ollama", {"message": {"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}}),
+    ("ollama", {"response": "a"}),
+]
+SILENT = [
+    ("chat", delta(role="assistant")),
+    ("chat", delta(role="assistant", content="")),
+    ("chat", delta(content=None, tool_calls=[])),
+    ("chat", {"choices": [{"index": 0}]}),
+    ("chat", {"choices": [{"index": 0, "text": ""}]}),
+    ("chat", {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}),
+    ("responses", output("created", response={"status": "queued"})),
+    ("responses", output("queued", response={"status": "queued"})),
+    ("responses", output("in_progress", response={"status": "in_progress", "error": None})),
+    ("responses", item("added", "message")),
+    ("responses", item("added", "reasoning")),
+    ("responses", {"type": "response.output_item.added"}),
+    ("responses", {"type": "response.output_item.added", "item": {"type": 7}}),
+    ("responses", output("content_part.added", part={"type": "output_text", "text": ""})),
+    ("responses", output("output_text.delta", delta="")),
+    ("responses", {"sequence_number": 1}),
+    ("messages", {"type": "ping"}),
+    ("messages", {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 1}}}),
+    ("messages", block(type="text", text="")),
+    ("messages", block(type="thinking", thinking="", signature="")),
+    ("messages", piece(type="text_delta", text="")),
+    ("messages", piece(type="input_json_delta", partial_json="")),
+    ("messages", {"type": "content_block_start", "index": 0}),
+    ("messages", {"type": "content_block_delta", "index": 0}),
+    ("gemini", parts()),
+    ("gemini", parts({"text": ""})),
+    ("gemini", parts({"text": "", "thought": True, "thoughtSignature": "a"})),
+    ("gemini", {"candidates": [{"content": {"role": "model", "parts": [7, None]}}]}),
+    ("gemini", {"candidates": [{"content": {"role": "model"}}]}),
+    ("gemini", {"usageMetadata": {"promptTokenCount": 1}}),
+    ("ollama", {"message": {"role": "assistant", "content": ""}}),
+    ("ollama", {"model": "m", "response": ""}),
+]
+
+
+@pytest.mark.parametrize(("dialect", "event"), MEANINGFUL)
+def test_what_a_client_waits_for_is_a_start(dialect: str, event: dict[str, Any]) -> None:
+    """Text, reasoning, a call, or an end: from here on another target could not take over unseen."""
+    tap = DIALECTS[dialect]()
+    tap.feed(sent(dialect, event))
+    assert (tap.started, tap.failed) == (True, False)
+
+
+@pytest.mark.parametrize(("dialect", "event"), SILENT)
+def test_what_says_nothing_is_no_start(dialect: str, event: dict[str, Any]) -> None:
+    """Roles, pings, empty pieces and announcements are held until something follows."""
+    tap = DIALECTS[dialect]()
+    tap.feed(sent(dialect, event))
+    assert (tap.started, tap.failed) == (False, False)
+
+
+ERRORS = [
+    ("chat", {"error": {"message": "full", "code": 503}}),
+    ("chat", {"error": "full"}),
+    ("chat", {"object": "error", "message": "full", "code": 503}),
+    ("responses", {"error": {"message": "full"}}),
+    ("messages", {"type": "error", "error": {"type": "overloaded_error", "message": "full"}}),
+    ("messages", {"type": "error"}),
+    ("messages", {"error": {"message": "full"}}),
+    ("gemini", {"error": {"code": 503, "message": "full", "status": "UNAVAILABLE"}}),
+    ("ollama", {"error": "full"}),
+    ("embeddings", {"error": {"message": "full"}}),
+]
+WHOLE_ERRORS = [
+    *ERRORS,
+    ("responses", {"status": "failed", "error": {"code": "server_error"}, "output": []}),
+]
+STREAMED_ERRORS = [
+    *ERRORS,
+    ("chat", {"error": {"code": 502}, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]}),
+    ("responses", {"type": "error", "code": "x", "message": "full"}),
+    ("responses", output("failed", response={"status": "failed", "error": {"code": "x"}})),
+]
+
+
+@pytest.mark.parametrize(("dialect", "answer"), WHOLE_ERRORS)
+def test_an_error_in_place_of_an_answer_is_a_failure(dialect: str, answer: dict[str, Any]) -> None:
+    """Some servers send their errors with status 200."""
+    tap = DIALECTS[dialect]()
+    tap.read_whole(json.dumps(answer).encode())
+    assert (tap.failed, tap.complete, tap.usage) == (True, False, None)
+
+
+@pytest.mark.parametrize(("dialect", "event"), STREAMED_ERRORS)
+def test_an_error_that_a_stream_begins_with_is_a_failure_and_no_start(dialect: str, event: dict[str, Any]) -> None:
+    """Nothing was said yet, so another target can still answer."""
+    tap = DIALECTS[dialect]()
+    tap.feed(sent(dialect, event))
+    tap.close()
+    assert (tap.failed, tap.started) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "answer"),
+    [
+        ("chat", {"choices": [{"finish_reason": "stop"}], "error": None}),
+        ("chat", {"choices": [{"finish_reason": "stop"}], "error": {"code": 1}}),
+        ("responses", {"status": "completed", "error": None}),
+        ("responses", {"status": "incomplete", "error": None}),
+        ("messages", {"type": "message", "content": []}),
+        ("gemini", {"candidates": [{"finishReason": "STOP"}]}),
+        ("ollama", {"message": {"content": "a"}, "done": True}),
+        ("embeddings", {"data": [{"embedding": [1]}], "error": None}),
+    ],
+)
+def test_an_answer_is_no_failure(dialect: str, answer: dict[str, Any]) -> None:
+    """What holds an answer is one, whatever stands beside it."""
+    tap = DIALECTS[dialect]()
+    tap.read_whole(json.dumps(answer).encode())
+    assert (tap.failed, tap.complete) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (b"response.completed", (True, True)),
+        (b"response.failed", (False, True)),
+        (b"response.output_text.delta", (True, False)),
+        (b"response.output_item.added", (False, False)),
+    ],
+)
+def test_of_an_event_too_large_to_be_held_the_name_tells(name: bytes, told: tuple[bool, bool]) -> None:
+    """Its data comes in pieces that are no JSON."""
+    tap = ResponsesTap()
+    tap.feed(b'event: %b\ndata: {"type":"%b","x":"aaaa' % (name, name))
+    assert (tap.started, tap.complete) == told

@@ -29,9 +29,9 @@ class Tap:
         usage: tokens so far; the last report wins, reports are never summed.
         model: the model that the upstream says it used; empty = not said.
         finish_reason: the raw reason, empty = none seen.
-        started: a meaningful event (text, reasoning, a tool call) was seen.
+        started: a meaningful event (text, reasoning, a tool call, or an end that is no error) was seen in the stream.
         complete: the dialect's own sign of a complete answer was seen.
-        failed: the upstream reported an error inside the stream.
+        failed: the upstream reported an error, inside the stream or in place of a whole answer.
         estimated: the upstream did not say its usage; it was estimated here.
     """
 

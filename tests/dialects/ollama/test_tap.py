@@ -77,12 +77,12 @@ def test_the_start(said: dict[str, Any], started: bool) -> None:
 
 
 def test_an_error() -> None:
-    """In a stream it is seen, also behind the beginning; a whole one is no answer."""
+    """In a stream it is seen, also behind the beginning; a whole one is no answer but a failure."""
     tap = tapped([streamed([line(content="a")]) + b'{"error":"gone"}\n'])
     assert (tap.failed, tap.complete) == (True, False)
     tap = OllamaTap()
     tap.read_whole(b'{"error":"gone"}')
-    assert told(tap) == (None, "", "", False, False, False)
+    assert told(tap) == (None, "", "", False, False, True)
 
 
 def test_a_stream_that_was_gathered() -> None:

@@ -38,7 +38,11 @@ class _Answer(msgspec.Struct, gc=False):
     error: object = None
 
 
+_BESIDE = frozenset(("thought", "thoughtSignature", "partMetadata"))
+"""Members of a part that say something only of the others."""
+_EMPTY = (b'""', b"null")
 _decode = msgspec.json.Decoder(_Answer).decode
+_decode_part = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[_Answer]).decode
 
 
@@ -55,6 +59,7 @@ class GeminiTap(Tap):
             return
         for answer in answers:
             if answer.error is not None:
+                self.failed = True
                 return
             self._take(answer)
             if answer.totalTokens is not None:
@@ -74,8 +79,8 @@ class GeminiTap(Tap):
 
     def _take(self, answer: _Answer) -> None:
         for candidate in answer.candidates or ():
-            if candidate.content is not None and candidate.content.parts:
-                self.started = True
+            if not self.started and candidate.content is not None:
+                self.started = any(map(_says_something, candidate.content.parts or ()))
             if candidate.finishReason:
                 self.finish_reason = candidate.finishReason
                 self.complete = True
@@ -92,3 +97,12 @@ class GeminiTap(Tap):
         found = _USAGE_OBJECT.findall(tail)
         if found:
             self.read_whole(b'{"usageMetadata":%b}' % found[-1])
+
+
+def _says_something(part: msgspec.Raw) -> bool:
+    """Tell whether a part holds more than an empty text, as the last one often is."""
+    try:
+        members = _decode_part(part)
+    except msgspec.DecodeError:
+        return False
+    return any(name not in _BESIDE and bytes(value) not in _EMPTY for name, value in members.items())

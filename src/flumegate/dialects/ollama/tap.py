@@ -93,7 +93,7 @@ class OllamaTap(Tap):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if line.error:
-            self.failed = not whole
+            self.failed = True
             return
         self.model = line.model or self.model
         if line.prompt_eval_count is not None or line.eval_count is not None:

@@ -49,7 +49,7 @@ GOLDENS = {  # modelled on the streams of openai.responses; incomplete and faile
     ),
     "failed": (
         START + event("response.failed", response=response("failed", usage=None, error={"code": "x", "message": "y"})),
-        (None, "river-1", "failed", True, True, True),
+        (None, "river-1", "failed", False, True, True),
     ),
     "error": (
         START + event("error", error={"type": "too_many", "message": "later"}),

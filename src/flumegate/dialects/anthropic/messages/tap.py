@@ -24,8 +24,10 @@ class _WireUsage(msgspec.Struct, gc=False):
 
 
 class _Message(msgspec.Struct, gc=False):
+    type: object = None
     model: str | None = None
     stop_reason: str | None = None
+    error: object = None
     usage: _WireUsage | None = None
     input_tokens: int | None = None
     """The whole answer of `count_tokens`."""
@@ -33,12 +35,25 @@ class _Message(msgspec.Struct, gc=False):
 
 class _Delta(msgspec.Struct, gc=False):
     stop_reason: str | None = None
+    text: object = None
+    thinking: object = None
+    signature: object = None
+    partial_json: object = None
+    citation: object = None
+    content: object = None
+
+
+class _Block(msgspec.Struct, gc=False):
+    type: object = None
+    text: object = None
+    thinking: object = None
 
 
 class _Event(msgspec.Struct, gc=False):
     type: str | None = None
     message: _Message | None = None
     delta: _Delta | None = None
+    content_block: _Block | None = None
     usage: _WireUsage | None = None
     error: object = None
 
@@ -66,7 +81,10 @@ class MessagesTap(Tap):
             self._count(whole.usage)
         elif whole.input_tokens is not None:
             self._count(_WireUsage(input_tokens=whole.input_tokens))
-        self.complete = True
+        if whole.type == "error" or whole.error:
+            self.failed = True
+        else:
+            self.complete = True
 
     def _count(self, wire: _WireUsage) -> None:
         known = self._wire
@@ -97,8 +115,8 @@ class MessagesTap(Tap):
                 self.model = decoded.message.model or ""
                 if decoded.message.usage is not None and self.usage is None:
                     self._count(decoded.message.usage)
-            elif kind == "content_block_delta":
-                self.started = True
+            elif kind in ("content_block_delta", "content_block_start"):
+                self.started = self.started or _says_something(decoded)
             elif kind == "message_delta":
                 self.started = True
                 if decoded.usage is not None:
@@ -109,3 +127,13 @@ class MessagesTap(Tap):
                 self.complete = True
             elif kind == "error" or decoded.error:
                 self.failed = True
+
+
+def _says_something(event: _Event) -> bool:
+    delta, block = event.delta, event.content_block
+    if block is not None:
+        # Blocks of text and thinking begin empty; all others (a call, a result, hidden thinking) are news at once.
+        return block.type not in ("text", "thinking") or bool(block.text or block.thinking)
+    return delta is not None and bool(
+        delta.text or delta.thinking or delta.signature or delta.partial_json or delta.citation or delta.content
+    )

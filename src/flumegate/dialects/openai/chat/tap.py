@@ -19,6 +19,7 @@ class _Delta(msgspec.Struct, gc=False):
     tool_calls: object = None
     function_call: object = None
     audio: object = None
+    images: object = None
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -29,6 +30,8 @@ class _Whole(msgspec.Struct, gc=False):
     model: str | None = None
     choices: list[_Choice] | None = None
     usage: WireUsage | None = None
+    kind: object = msgspec.field(name="object", default=None)
+    error: object = None
 
 
 class _ChunkChoice(msgspec.Struct, gc=False):
@@ -42,9 +45,12 @@ class _Chunk(msgspec.Struct, gc=False):
     model: str | None = None
     choices: list[_ChunkChoice] | None = None
     usage: WireUsage | None = None
+    kind: object = msgspec.field(name="object", default=None)
     error: object = None
 
 
+_ERROR_OBJECT = "error"
+"""How old releases of vLLM name an error that they answer with."""
 _decode_whole = msgspec.json.Decoder(_Whole).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
@@ -66,6 +72,8 @@ class ChatTap(Tap):
         if whole.choices:
             self.finish_reason = whole.choices[0].finish_reason or ""
             self.complete = True
+        elif whole.error or whole.kind == _ERROR_OBJECT:
+            self.failed = True
 
     def look(self, events: Iterable[sse.Event]) -> None:
         """See `Tap.look`. The end is every choice's finish reason; `[DONE]` is a hint that some servers leave out."""
@@ -79,7 +87,8 @@ class ChatTap(Tap):
                 chunk = _decode_chunk(event.data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
-            if chunk.error:
+            broken = bool(chunk.error) or chunk.kind == _ERROR_OBJECT
+            if broken:
                 self.failed = True
             if chunk.model:
                 self.model = chunk.model
@@ -90,7 +99,8 @@ class ChatTap(Tap):
                     if not choice.index or not self.finish_reason:
                         self.finish_reason = choice.finish_reason
                     speaking.discard(choice.index)
-                    self.complete = self.started = True
+                    self.complete = True
+                    self.started = self.started or not broken  # some give an error a finish reason, too
                 elif choice.text or _says_something(choice.delta):
                     speaking.add(choice.index)
                     self.started = True
@@ -111,6 +121,7 @@ def _says_something(delta: _Delta | None) -> bool:
         or delta.tool_calls
         or delta.function_call
         or delta.audio
+        or delta.images
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 import msgspec
@@ -14,6 +15,8 @@ from flumegate.wire import sse
 class _Whole(msgspec.Struct, gc=False):
     model: str | None = None
     usage: WireUsage | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+    error: object = None
 
 
 _decode_whole = msgspec.json.Decoder(_Whole).decode
@@ -31,9 +34,14 @@ class EmbeddingsTap(Tap):
         self.model = whole.model or ""
         if whole.usage is not None:
             self.usage = read_usage(whole.usage)
-        self.complete = True
+        if whole.error and not whole.data:
+            self.failed = True
+        else:
+            self.complete = True
 
     def look(self, events: Iterable[sse.Event]) -> None:
         """See `Tap.look`: a server that streams embeddings all the same is taken at its word."""
-        for _ in events:
-            self.complete = True
+        for event in events:
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self.failed = self.failed or bool(_decode_whole(event.data).error)
+            self.complete = not self.failed
