@@ -85,14 +85,16 @@ def _fastest(entries: Sequence[Entry], dice: Dice, _: bytes) -> list[int]:
     drawn = _shuffled(entries, dice)
     if len(drawn) < 2 or dice.random() < EXPLORE:
         return drawn
-    first, second = drawn[:2]
-    if _expected(entries[second]) < _expected(entries[first]):
-        drawn[:2] = second, first
+    first, second = entries[drawn[0]], entries[drawn[1]]
+    if _expected(second, first) < _expected(first, second):
+        drawn[:2] = drawn[1], drawn[0]
     return drawn
 
 
-def _expected(entry: Entry) -> float:
-    return 0.0 if entry.latency is None else entry.latency * (entry.load + 1)
+def _expected(entry: Entry, other: Entry) -> float:
+    """Return how long a request may take there; a target that was never measured is taken to be like the other one."""
+    latency = other.latency if entry.latency is None else entry.latency
+    return (1.0 if latency is None else latency) * (entry.load + 1)
 
 
 def _cheapest(entries: Sequence[Entry], dice: Dice, _: bytes) -> list[int]:
