@@ -1,6 +1,7 @@
 """Promise (row 2): a request may be cancelled at any step of the road; it is recorded once and leaves nothing behind.
 
-Ten places at the upstream, twenty clients, every await of every lane.
+Ten places at the upstream, sixteen on the road, twenty clients; every await of either lane, of a second try, of a
+fallback, and of the wait for a place at a target.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import pytest
 import uvloop
 
 from flumegate.app import WorkerApp
-from flumegate.snapshot import BreakerPolicy, Provider, Retry, Route, Snapshot, Target, Timeouts
+from flumegate.snapshot import BreakerPolicy, Door, Provider, Retry, Route, Snapshot, Target, Timeouts
 from flumegate.spool.tail import SpoolReader
 from rig.cancelling import Cancelling
 from rig.figures import figure
 
 PLACES = 10
+ACTIVE = 16
 CLIENTS = 20
 LEARNING = 100
 """Requests that are left alone at first, to learn how many awaits there are."""
@@ -32,6 +34,9 @@ BATCH = 200
 ROUTES = {
     "verbatim": Route((Target("openai", "m"),)),
     "translated": Route((Target("anthropic", "m"),)),
+    "retried": Route((Target("openai", "once"),)),
+    "fallen-back": Route((Target("openai", "never"), Target("anthropic", "m", tier=1))),
+    "queued": Route((Target("openai", "narrow", max_concurrency=5, max_queued=CLIENTS, queue_seconds=60),)),
 }
 
 
@@ -56,7 +61,7 @@ class Provision:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.calm = False
-        """Every request is answered whole."""
+        """Every request is answered whole, except that `never` never is."""
         self._seen: Counter[str] = Counter()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +77,8 @@ class Provision:
         asked = json.loads(body)
         (said,) = set(re.findall(r"(?:nonce|after)-\d+", body.decode()))
         self._seen[said] += 1
-        if asked["model"] == "never" or (asked["model"] == "once" and self._seen[said] == 1):
+        fails_once = asked["model"] == "once" and not self.calm
+        if asked["model"] == "never" or (fails_once and self._seen[said] == 1):
             _write(writer, b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\n{}")
             return True
         way = 7 if self.calm else random.Random(f"{self.seed} {said} {self._seen[said]}").randrange(8)
@@ -144,6 +150,7 @@ def snapshot(port: int) -> Snapshot:
         {"openai": at("openai"), "anthropic": at("anthropic")},
         models=ROUTES,
         auth_open=True,
+        door=Door(max_active=ACTIVE, max_queued=CLIENTS, queue_seconds=60),
         retry=Retry(initial_delay=0.001),
         breaker=BreakerPolicy(enabled=False),
     )
@@ -199,8 +206,11 @@ def open_sockets() -> int:
 
 
 def in_use(app: WorkerApp) -> int:
-    """Return how many places at upstreams are taken by something that is not idle."""
-    return sum(pool.places - pool.idle for pool in app._upstream._pools.values())
+    """Return how many places are taken or waited for: on the road, at targets, and of connections that are not idle."""
+    engine = app._engine
+    road = engine.overload.active + engine.overload.queued
+    targets = sum(health.in_flight + health.queued for health in engine.healths.all())
+    return road + targets + sum(pool.places - pool.idle for pool in app._upstream._pools.values())
 
 
 async def cancel_everywhere(folder: Path, lane: str, scale: Scale, seed: int) -> Cancelling:
@@ -211,6 +221,7 @@ async def cancel_everywhere(folder: Path, lane: str, scale: Scale, seed: int) ->
     upstream = await asyncio.start_server(provision.serve, "127.0.0.1", 0)
     app = WorkerApp(name="cancelled", spool_folder=folder)
     app.apply(snapshot(upstream.sockets[0].getsockname()[1]))
+    app._engine.dice = random.Random(seed)
     listening = socket.create_server(("127.0.0.1", 0))
     await app.start(listening)
     port = listening.getsockname()[1]
@@ -230,7 +241,7 @@ async def cancel_everywhere(folder: Path, lane: str, scale: Scale, seed: int) ->
     await until(lambda: app.counters().gauges["requests_active"] == 0)
     assert (len(wrong), wrong[:1]) == (0, [])
     assert in_use(app) == 0
-    assert app.counters().gauges["upstream_connections_open"] <= PLACES
+    assert app.counters().gauges["upstream_connections_open"] <= 2 * PLACES
     await app.drain(5)
     upstream.close()
     assert app.counters().gauges["connections_open"] == 0
@@ -240,7 +251,9 @@ async def cancel_everywhere(folder: Path, lane: str, scale: Scale, seed: int) ->
     assert usual <= set(cancelling.cancelled), f"of awaits {usual} only {cancelling.cancelled} were cancelled"
     records = SpoolReader(folder).read(len(nonces) * 2 + len(after)).records
     assert sorted(record.request_id for record in records) == sorted([*nonces, *after])
-    assert {record.outcome for record in records} <= {"ok", "cancelled", "failed", "truncated"}
+    assert {record.outcome for record in records} <= {"ok", "cancelled", "failed", "truncated", "upstream_error"}
+    again = sum(len(record.attempts) > 1 for record in records)
+    assert again > len(after) * (lane == "fallen-back"), f"only {again} requests were tried more than once"
     return cancelling
 
 
