@@ -65,7 +65,7 @@ class WorkerApp:
         self._spool.max_bytes = snapshot.records.spool_max_bytes
         self._server.apply(snapshot)
         door = snapshot.door
-        self._overload.apply(door, door.max_memory_bytes or memory.available_bytes() // self._workers)
+        self._overload.apply(door, door.max_memory_bytes or memory.share_of(self._workers))
         gc.collect()
         gc.freeze()
 

@@ -56,6 +56,15 @@ def test_the_older_kind_of_groups_is_read_as_well(tmp_path: Path, group: str) ->
     assert memory.available_bytes(tmp_path) == 6000
 
 
+@pytest.mark.parametrize(
+    ("kib", "workers", "share"),
+    [(1 << 20, 1, (1024 - 192) << 20), (1 << 20, 4, (1024 - 192) << 18), (256 << 10, 2, 64 << 20), (0, 3, 0)],
+)
+def test_workers_share_what_the_other_processes_leave(tmp_path: Path, kib: int, workers: int, share: int) -> None:
+    """Supervisor and control live in the same container; in a small one they get no more than half."""
+    assert memory.share_of(workers, kernel(tmp_path, proc__meminfo=f"MemTotal: {kib} kB\n")) == share
+
+
 def test_memory_in_use_is_seen(tmp_path: Path) -> None:
     """What was written to counts; where the kernel does not tell, nothing does."""
     before = memory.resident_bytes()

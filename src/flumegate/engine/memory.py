@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+OTHERS_BYTES = 192 << 20
+"""What supervisor and control need, who share the container with the workers."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -26,6 +28,12 @@ def available_bytes(root: Path = Path("/")) -> int:
     """
     limits = [*_machine(root), *_groups(root)]
     return min(limits, default=0)
+
+
+def share_of(workers: int, root: Path = Path("/")) -> int:
+    """Return what one of so many workers may have of what is available; 0 where nobody tells."""
+    available = available_bytes(root)
+    return max(available - OTHERS_BYTES, available // 2) // workers
 
 
 def give_back() -> None:
