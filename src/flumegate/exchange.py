@@ -15,6 +15,7 @@ from flumegate.records.request import Attempt
 if TYPE_CHECKING:
     from flumegate.dialects.registry import Endpoint
     from flumegate.dialects.tap import Tap
+    from flumegate.engine.coalesce import Flight
     from flumegate.gates.authenticate import Known
     from flumegate.ir.request import Turn
     from flumegate.routing.plan import Plan
@@ -136,6 +137,9 @@ class Exchange:
 
     # Filled by attempt and relay.
     attempts: tuple[Attempt, ...] = ()
+    flight: Flight | None = None
+    """It travels for others, too, which share its answer."""
+    cache_status: str = ""
     retries_spent: bool = False
     """We have tried as often as may be: the client need not."""
     sent: float | None = None

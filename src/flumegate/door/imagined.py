@@ -4,30 +4,10 @@ from __future__ import annotations
 
 from flumegate.door.head import READ
 from flumegate.door.routes import find
-from flumegate.exchange import Exchange, Source
-from flumegate.gates.authenticate import Known
+from flumegate.engine.nobody import NoReply
+from flumegate.exchange import Exchange
 from flumegate.records.manage import Explain
 from flumegate.snapshot import Snapshot
-
-
-class NoReply:
-    """The way back to nobody."""
-
-    http11 = True
-    keep_alive = True
-    known: Known | None = None
-
-    def write(self, data: bytes) -> None:
-        """See `Reply`."""
-
-    def finish(self, data: bytes) -> None:
-        """See `Reply`."""
-
-    def abort(self) -> None:
-        """See `Reply`."""
-
-    def feed_from(self, source: Source | None) -> None:
-        """See `Reply`."""
 
 
 def imagine(asked: Explain, snapshot: Snapshot, started: float, started_at: float) -> Exchange:

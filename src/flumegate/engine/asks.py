@@ -82,7 +82,7 @@ def follow_rules(exchange: Exchange, planner: Planner, course: Course, followed:
             break
         if followed is not None:
             followed.append(rule.use)
-        course = planner.known(endpoint.name, rule.use) or planner.course(endpoint, rule.use)
+        course = planner.detour(endpoint, rule.use, exchange.model_requested)
     return course
 
 

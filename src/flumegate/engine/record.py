@@ -10,11 +10,11 @@ def record_of(exchange: Exchange) -> Record:
     """Return the Record of an exchange that has ended."""
     now = exchange.ended
     started = exchange.started
-    if exchange.attempts and exchange.attempts[-1].ended_us is None:
-        last_attempt = exchange.attempts[-1]
-        last_attempt.ended_us = int((now - started) * 1e6)
-        if exchange.outcome != "ok":
-            last_attempt.outcome = exchange.error_code or exchange.outcome
+    for attempt in exchange.attempts:
+        if attempt.ended_us is None:
+            attempt.ended_us = int((now - started) * 1e6)
+            if exchange.outcome != "ok":
+                attempt.outcome = exchange.error_code or exchange.outcome
     tap, plan = exchange.tap, exchange.plan
     usage = tap.usage if tap is not None else None
     source = ""
@@ -59,6 +59,7 @@ def record_of(exchange: Exchange) -> Record:
         _trace_id(exchange) if exchange.special else "",
         exchange.attempts,
         exchange.losses,
+        cache_status=exchange.cache_status,
     )
 
 

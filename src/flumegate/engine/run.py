@@ -13,6 +13,8 @@ from flumegate import log
 from flumegate.dialects.envelope import Envelope
 from flumegate.engine import local
 from flumegate.engine.asks import follow_rules, set_deadline
+from flumegate.engine.coalesce import Flights, answer_with
+from flumegate.engine.mirror import Mirrors
 from flumegate.engine.overload import Overload
 from flumegate.engine.request import read_envelope, read_path, read_target, undo_coding
 from flumegate.engine.settle import Settlement
@@ -49,6 +51,8 @@ class Engine:
         self.healths = Healths()
         self.planner = Planner(snapshot, self.healths)
         self.turns = Turns(loop)
+        self.flights = Flights(loop)
+        self.mirrors = Mirrors(self)
         self.dice = random.Random()  # noqa: S311 - it spreads load; nothing is guarded by it
         self.upstream = upstream
         self.settlement = settlement
@@ -103,6 +107,9 @@ class Engine:
                 set_deadline(exchange, course.timeout)
             if self.settlement.policy.content == "full":
                 exchange.response_body = []
+            if not course.plain and (shared := await self._beside(exchange, course, seen, extra)):
+                self.settlement.settle(exchange, shared)
+                return
             await Trip(self, exchange, course, seen, extra).run()
         except GatewayError as error:
             self.refuse(exchange, error)
@@ -117,6 +124,18 @@ class Engine:
         log.event("error", "request failed", request_id=exchange.record_id, bug=repr(bug)[:300])
         message = f"The gateway failed; its log has more under {exchange.record_id}."
         self.refuse(exchange, GatewayError(INTERNAL, "internal_error", message, close=True))
+
+    async def _beside(self, exchange: Exchange, course: Course, seen: Envelope, extra: bytes) -> bytes:
+        """Do what a route asks for beside serving a request; return the answer if it shares another request's."""
+        course.count()
+        if course.mirror is not None:
+            self.mirrors.send(exchange, course.mirror, seen)
+        endpoint = exchange.endpoint
+        if course.coalesce and endpoint is not None and endpoint.does == "embed":
+            landed = await self.flights.join(exchange, course)
+            if landed is not None:
+                return answer_with(exchange, landed, extra)
+        return b""
 
     def find_course(self, exchange: Exchange, followed: list[str] | None = None) -> tuple[Course, Envelope]:
         """Return where a request may go, and what was read of its body for that; `followed` takes rules' names.
@@ -144,6 +163,8 @@ class Engine:
     def refuse(self, exchange: Exchange, error: GatewayError) -> None:
         """Answer an error, or cut the answer that has already begun."""
         exchange.reply.feed_from(None)
+        if exchange.flight is not None:
+            exchange.flight.end(error)
         if exchange.head_sent:
             exchange.outcome, exchange.error_code = "truncated", error.code
             self.settlement.settle(exchange, b"", cut=True)
@@ -155,6 +176,8 @@ class Engine:
 
     def abandon(self, exchange: Exchange) -> None:
         """Record that the client left; what its answer had cost so far is kept."""
+        if exchange.flight is not None:
+            exchange.flight.end(None)
         if exchange.settled:
             return
         exchange.client_abort = True

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from flumegate.dialects.envelope import Envelope
 from flumegate.engine.asks import ask_of
 from flumegate.engine.attempt import attempt, end_attempt
+from flumegate.engine.coalesce import Gather, Landed
 from flumegate.engine.head import AnswerHead
+from flumegate.engine.hedge import Contender, race
 from flumegate.engine.outgoing import Outgoing, adopt
 from flumegate.engine.prepare import prepare
 from flumegate.engine.relay import Relay, whole
@@ -27,6 +29,7 @@ from flumegate.routing.failure import Failure, of_error, of_status
 from flumegate.routing.plan import Plan
 from flumegate.routing.retry import allot, may_repeat
 from flumegate.routing.tries import Tries
+from flumegate.snapshot import Hedge
 from flumegate.upstream.call import Call
 from flumegate.upstream.connection import Connection
 from flumegate.wire.dates import retry_after_of
@@ -39,20 +42,38 @@ ENOUGH = b"x-should-retry: false\r\n"
 
 
 class Trip:
-    """The attempts of one exchange."""
+    """The attempts of one exchange.
 
-    __slots__ = ("_choice", "_course", "_engine", "_exchange", "_extra", "_probe", "_seen", "_told", "_tries")
+    Attributes:
+        began: when the present attempt began, by the loop's clock.
+    """
+
+    __slots__ = (
+        "_choice",
+        "_course",
+        "_entered",
+        "_extra",
+        "_probe",
+        "_told",
+        "_tries",
+        "began",
+        "engine",
+        "exchange",
+        "seen",
+    )
 
     def __init__(self, engine: Engine, exchange: Exchange, course: Course, seen: Envelope, extra: bytes) -> None:
-        self._engine = engine
-        self._exchange = exchange
+        self.engine = engine
+        self.exchange = exchange
+        self.seen = seen
+        self.began = 0.0
         self._course = course
-        self._seen = seen
         self._extra = extra
         self._tries: Tries | None = None
         self._choice = course.straight
         self._probe = False
         self._told = True
+        self._entered = False
 
     async def run(self) -> None:
         """Make attempts until one is answered and settled.
@@ -66,72 +87,122 @@ class Trip:
             choice = self._begin_tries().first(monotonic())
         course.straight.candidate.health.pay_in()
         while choice is not None:
-            self._choice = choice
             if choice.wait_seconds:
                 await asyncio.sleep(choice.wait_seconds)
+            self._choice = choice
             choice = await self._attempt(choice)
 
     def _begin_tries(self) -> Tries:
-        self._tries = Tries(self._course, ask_of(self._exchange, self._course), self._engine.dice)
+        self._tries = Tries(self._course, ask_of(self.exchange, self._course), self.engine.dice)
         return self._tries
 
     async def _attempt(self, choice: Choice) -> Choice | None:
         """Make one attempt; return the one that is to follow, or None when the exchange is settled."""
-        engine, exchange = self._engine, self._exchange
-        health = choice.candidate.health
+        engine, exchange = self.engine, self.exchange
         plan = choice.candidate.plans[choice.account]
         passage: Relay | TranslatedRelay | None = None
-        entered, status = False, 0
+        status = 0
         try:
             if choice.queued:
                 until = monotonic() + choice.candidate.target.queue_seconds
-                await engine.turns.wait(health, min(until, exchange.deadline))
-            self._probe, self._told, entered = (
-                health.begin(monotonic(), choice.account, entered=choice.queued),
-                False,
-                True,
-            )
-            outgoing = await prepare(engine, exchange, plan, self._seen)
+                await engine.turns.wait(choice.candidate.health, min(until, exchange.deadline))
+            self._begin(choice)
+            outgoing = await prepare(engine, exchange, plan, self.seen)
             adopt(exchange, plan, outgoing)
             if plan.codec and (here := answer_here(exchange, plan, self._extra)):
                 engine.settlement.settle(exchange, here)
                 return None
-            call, connection = await attempt(exchange, plan, outgoing, engine.upstream, self._begin_by())
+            if self._course.hedge is None or exchange.stream:
+                call, connection = await attempt(exchange, plan, outgoing, engine.upstream, self._begin_by())
+            else:
+                plan, outgoing, call, connection = await self._race(plan, outgoing, self._course.hedge)
             status = call.status
             if status >= 400 and outgoing.translation is None and (following := self._after_status(call)):
                 if not call.ended:
                     connection.close()
                 return following
+            if exchange.flight is not None:
+                await Gather(engine.loop, call).wait(connection)
             head = AnswerHead(call)
             extra = self._lines(outgoing, status)
             piped = head.streamed or (outgoing.translation is not None and exchange.stream)
             if call.ended and call.error is None and not piped:
-                last = _whole(exchange, plan, call, head, outgoing, extra)
-                self._succeed()
-                engine.settlement.settle(exchange, last)
+                self._settle_whole(plan, call, head, outgoing, extra)
                 return None
             passage = self._passage(plan, head, outgoing, extra)
             await self._pass(passage, call, connection)
             engine.settlement.settle(exchange, passage.rest, cut=passage.cut)
         except GatewayError as error:
-            if exchange.head_sent:
-                raise
-            following = self._after(of_error(error, status))
-            if following is None and passage is not None and passage.as_it_came():
-                engine.settlement.settle(exchange, passage.rest)
-            elif following is None:
-                raise
-            return following
+            return self._after_error(error, status, passage)
         finally:
-            if entered:
-                if not self._told:
-                    health.release(probe=self._probe)
-                engine.turns.leave(health)
+            self._leave()
         return None
+
+    def _after_error(self, error: GatewayError, status: int, passage: Relay | TranslatedRelay | None) -> Choice | None:
+        """Return the attempt that follows a failed one, or None if what failed was passed on as it came.
+
+        Raises:
+            GatewayError: it is the end, and there is nothing to pass on.
+        """
+        if self.exchange.head_sent:
+            raise error
+        following = self._after(of_error(error, status))
+        if following is None:
+            if passage is None or not passage.as_it_came():
+                raise error
+            self.engine.settlement.settle(self.exchange, passage.rest)
+        return following
+
+    def _begin(self, choice: Choice) -> None:
+        self.began = monotonic()
+        self._probe = choice.candidate.health.begin(self.began, choice.account, entered=choice.queued)
+        self._entered, self._told = True, False
+
+    def _leave(self) -> None:
+        if self._entered:
+            self._entered = False
+            health = self._choice.candidate.health
+            if not self._told:
+                health.release(probe=self._probe)
+            self.engine.turns.leave(health)
+
+    async def _race(self, plan: Plan, outgoing: Outgoing, hedge: Hedge) -> tuple[Plan, Outgoing, Call, Connection]:
+        """Make the attempt, and another beside it if it takes too long; go on with the one that wins."""
+        engine, exchange = self.engine, self.exchange
+        task = engine.loop.create_task(attempt(exchange, plan, outgoing, engine.upstream, self._begin_by()))
+        first = Contender(self._choice, self._probe, outgoing, task)
+        winner = await race(self, first, hedge.after_seconds)
+        if winner is not first:
+            self._choice, self._probe = winner.choice, winner.probe
+            plan, outgoing = winner.choice.candidate.plans[winner.choice.account], winner.outgoing
+            adopt(exchange, plan, outgoing)
+        call, connection = winner.task.result()
+        exchange.sent, exchange.first_byte = call.sent_at, call.head_at
+        return plan, outgoing, call, connection
+
+    def beside(self, choice: Choice) -> Choice | None:
+        """Return another target for a hedge; None = there is none that is ready, or the share is used up."""
+        tries = self._tries or self._begin_tries()
+        return tries.beside(choice.candidate, monotonic()) if self._course.may_hedge() else None
+
+    def note_failure(self, choice: Choice, failure: Failure) -> None:
+        """Keep a hedged attempt that failed from being made again."""
+        (self._tries or self._begin_tries()).note(choice.candidate, failure)
+
+    def _settle_whole(self, plan: Plan, call: Call, head: AnswerHead, outgoing: Outgoing, extra: bytes) -> None:
+        exchange = self.exchange
+        if outgoing.translation is None:
+            last = whole(exchange, plan, call, head, extra)
+        else:
+            last = whole_translated(outgoing.translation, plan, call, head, extra)
+        self._succeed()
+        if exchange.flight is not None:
+            exchange.flight.end(Landed(plan, call))
+        self.engine.settlement.settle(exchange, last)
 
     def _begin_by(self) -> float:
         """Return when the attempt must have begun to be answered, so that other targets still have their time."""
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange.deadline == math.inf or (self._course.only is not None and self._tries is None):
             return math.inf
         now = monotonic()
@@ -139,7 +210,7 @@ class Trip:
         return allot(now, exchange.deadline, tries.others(self._choice.candidate, now))
 
     async def _pass(self, passage: Relay | TranslatedRelay, call: Call, connection: Connection) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         try:
             await passage.start(call, connection)
         finally:
@@ -154,7 +225,7 @@ class Trip:
         """The target has begun to answer meaningfully."""
         if not self._told:
             self._told = True
-            health, exchange = self._choice.candidate.health, self._exchange
+            health, exchange = self._choice.candidate.health, self.exchange
             now = monotonic()
             health.succeed(now, self._choice.account, probe=self._probe)
             if exchange.sent is not None:
@@ -175,33 +246,25 @@ class Trip:
         if not self._told:
             self._told = True
             candidate.health.fail(now, failure, account, probe=self._probe)
-        if self._exchange.attempts:
-            end_attempt(self._exchange, failure.code)
-        if self._exchange.upload is not None:
+        if self.exchange.attempts:
+            end_attempt(self.exchange, failure.code)
+        if self.exchange.upload is not None:
             return None  # its beginning has been read and sent: it cannot be sent again
-        following = (self._tries or self._begin_tries()).after(
-            candidate, account, failure, now, self._exchange.deadline
-        )
+        following = (self._tries or self._begin_tries()).after(candidate, account, failure, now, self.exchange.deadline)
         if following is None and self._course.retry.max_retries and may_repeat(self._course.retry, failure):
-            self._exchange.retries_spent = True
+            self.exchange.retries_spent = True
         return following
 
     def _lines(self, outgoing: Outgoing, status: int) -> bytes:
         """Return our own header lines of the answer."""
         extra = self._extra
         if outgoing.losses and outgoing.translation is None:
-            extra += b"x-flumegate-losses: %b\r\n" % name_losses(self._exchange)
-        return extra + ENOUGH if status >= 400 and self._exchange.retries_spent else extra
+            extra += b"x-flumegate-losses: %b\r\n" % name_losses(self.exchange)
+        return extra + ENOUGH if status >= 400 and self.exchange.retries_spent else extra
 
     def _passage(self, plan: Plan, head: AnswerHead, outgoing: Outgoing, extra: bytes) -> Relay | TranslatedRelay:
-        loop, exchange = self._engine.loop, self._exchange
+        loop, exchange = self.engine.loop, self.exchange
         translation = outgoing.translation
         if translation is None:
             return Relay(loop, exchange, plan, head, self._succeed, withhold=outgoing.withhold, extra=extra)
         return TranslatedRelay(loop, exchange, plan, head, self._succeed, translation, extra)
-
-
-def _whole(exchange: Exchange, plan: Plan, call: Call, head: AnswerHead, outgoing: Outgoing, extra: bytes) -> bytes:
-    if outgoing.translation is None:
-        return whole(exchange, plan, call, head, extra)
-    return whole_translated(outgoing.translation, plan, call, head, extra)

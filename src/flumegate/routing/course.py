@@ -14,6 +14,9 @@ from flumegate.routing.health import Health
 from flumegate.routing.plan import Plan
 from flumegate.snapshot import Hedge, Mirror, Retry, Route, Rule, Target
 
+MOST_SAVED_HEDGES = 10.0
+"""Hedges that a quiet time earns for a busy one."""
+
 
 class Candidate:
     """One target of a course.
@@ -71,6 +74,7 @@ class Course:
     """
 
     __slots__ = (
+        "_hedges",
         "coalesce",
         "hedge",
         "mirror",
@@ -93,6 +97,7 @@ class Course:
         self.rules: tuple[Rule, ...] = route.rules
         self.hedge: Hedge | None = route.hedge
         self.mirror: Mirror | None = route.mirror
+        self._hedges = 1.0
         self.coalesce = route.coalesce
         self.needs_affinity = any(stage.strategy == "sticky" for stage in stages)
         alone = len(stages) == 1 and len(stages[0].candidates) == 1
@@ -100,6 +105,18 @@ class Course:
         self.straight = Choice(stages[0].candidates[0])
         self.plain = not (route.rules or route.hedge or route.mirror or route.coalesce)
         """Nothing beside choosing a target is to be done."""
+
+    def count(self) -> None:
+        """Count a request that may cause a hedge."""
+        if self.hedge is not None:
+            self._hedges = min(self._hedges + self.hedge.share, MOST_SAVED_HEDGES)
+
+    def may_hedge(self) -> bool:
+        """Take the price of one hedge; False = as many were made as the route's share allows."""
+        if self._hedges < 1.0:
+            return False
+        self._hedges -= 1.0
+        return True
 
     @property
     def candidates(self) -> list[Candidate]:

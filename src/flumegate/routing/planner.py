@@ -25,6 +25,7 @@ class Planner:
         self._healths = healths
         self._matcher = Matcher(snapshot)
         self._courses: dict[tuple[str, str], Course] = {}
+        self._detours: dict[tuple[str, str, str], Course] = {}
         self._dressed: dict[str, tuple[Provider, ...]] = {}
         """The providers with one credential each."""
         self._named = {
@@ -36,6 +37,20 @@ class Planner:
     def known(self, kind: str, model: str) -> Course | None:
         """Return the remembered course of an endpoint and a model, if there is one."""
         return self._courses.get((kind, model))
+
+    def detour(self, endpoint: Endpoint, use: str, asked: str) -> Course:
+        """Return the course of `use` for a request that asks for another model: a rule or a mirror sends it there.
+
+        Raises:
+            GatewayError: see `course`.
+        """
+        known = self._detours.get((endpoint.name, use, asked))
+        if known is None:
+            if len(self._detours) >= _REMEMBERED:
+                self._detours.clear()
+            known = self._build(endpoint, asked, self._matcher.match(model=use), use)
+            self._detours[endpoint.name, use, asked] = known
+        return known
 
     def course(self, endpoint: Endpoint, model: str, upstream: str = "") -> Course:
         """Return the course of a request to one of the dialects' endpoints.
@@ -73,12 +88,13 @@ class Planner:
         stage = Stage(model, "priority", "auto", (candidate,))
         return Course(model, Route((target,)), (stage,), Retry(max_retries=0), self._snapshot.timeout)
 
-    def _build(self, endpoint: Endpoint, model: str, route: Route) -> Course:
+    def _build(self, endpoint: Endpoint, model: str, route: Route, name: str = "") -> Course:
+        """Return a course; `model` is what the request's body says, `name` the route's own name if that is another."""
         stages: list[Stage] = []
         problem: GatewayError | None = None
         seen: set[str] = set()
-        for name in (model, *self._fallbacks(route)):
-            own = route if name == model else self._matcher.match(model=name)
+        for stage, each in enumerate((name or model, *self._fallbacks(route))):
+            own = self._matcher.match(model=each) if stage else route
             candidates: list[Candidate] = []
             for target in own.targets:
                 try:
@@ -90,13 +106,13 @@ class Planner:
                     seen.add(candidate.health.name)
                     candidates.append(candidate)
             if candidates:
-                stages.append(Stage(name, own.strategy, own.sticky_by, tuple(candidates)))
+                stages.append(Stage(each, own.strategy, own.sticky_by, tuple(candidates)))
         if not stages:
             assert problem is not None  # noqa: S101 - a route has a target, and each became a candidate or a problem
             raise problem
         snapshot = self._snapshot
         timeout = snapshot.timeout if route.timeout is None else route.timeout
-        return Course(model, route, tuple(stages), route.retry or snapshot.retry, timeout)
+        return Course(name or model, route, tuple(stages), route.retry or snapshot.retry, timeout)
 
     def _fallbacks(self, route: Route) -> list[str]:
         """Return the fallbacks of a route and theirs in turn, each once, nearest first."""

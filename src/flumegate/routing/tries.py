@@ -69,8 +69,7 @@ class Tries:
             now: the time.
             deadline: when the client's patience ends.
         """
-        self.made += 1
-        self._failures.setdefault(candidate, []).append(failure)
+        self.note(candidate, failure)
         if not failure.elsewhere or self.made >= self._most or now >= deadline:
             return None
         if failure.kind in ("credential", "limited") and candidate.health.spare_account(account, now):
@@ -90,6 +89,23 @@ class Tries:
             for other in self._course.candidates
         )
         return min(ready, self._most - self.made - 1)
+
+    def beside(self, candidate: Candidate, now: float) -> Choice | None:
+        """Return a target that is ready and is not this one, for a second attempt at the same time."""
+        if not self._ask.failover:
+            return None
+        for index in range(len(self._course.stages)):
+            for other in self._enter(index, now):
+                if other is candidate or other in self._failures:
+                    continue
+                if other.health.availability(now)[0] == READY:
+                    return Choice(other, other.health.pick_account(now))
+        return None
+
+    def note(self, candidate: Candidate, failure: Failure) -> None:
+        """Count an attempt that failed while another went on."""
+        self.made += 1
+        self._failures.setdefault(candidate, []).append(failure)
 
     def in_order(self) -> list[Candidate]:
         """Return all targets in the order of this request."""
