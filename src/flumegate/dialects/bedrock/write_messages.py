@@ -12,12 +12,12 @@ from typing import Any, assert_never
 import msgspec
 
 from flumegate.dialects.bedrock.names import NAME, TARGET
-from flumegate.dialects.bedrock.write_parts import Files, arguments_object, write_cache
+from flumegate.dialects.bedrock.write_parts import Files, write_cache
 from flumegate.dialects.bedrock.write_tools import write_name
+from flumegate.ir.arguments import object_of
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import CacheMark, Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
-from flumegate.ir.restore import pack_custom
 from flumegate.ir.turns import grouped, leading_system, refuse_unanswered, safe_id
 from flumegate.ir.written import Abilities
 
@@ -173,9 +173,7 @@ class Messages:
         self._losses.extras(call.extras, call.at, (NAME,), TARGET)
         if call.signature:
             self.stateless = True
-        if call.kind == "custom":
-            call = msgspec.structs.replace(call, arguments=pack_custom(call.arguments))
-        arguments = arguments_object(call.arguments)
+        arguments = object_of(call)
         if arguments is None:
             self._losses.refused(call.at, "Bedrock takes arguments only as a JSON object, and these are none.")
             return None

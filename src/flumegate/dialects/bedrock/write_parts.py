@@ -6,14 +6,11 @@ import base64
 import re
 from typing import Any
 
-import msgspec
-
 from flumegate.dialects.bedrock.names import AUDIO_FORMATS, DOCUMENT_FORMATS, IMAGE_FORMATS, NAME, TARGET
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import CacheMark, Media
 
 Members = dict[str, Any]
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _BEGINNINGS = (
     ("iVBORw0KGgo", "image/png"),
     ("/9j/", "image/jpeg"),
@@ -33,18 +30,6 @@ def write_cache(mark: CacheMark) -> Members:
     if mark.ttl:
         point["ttl"] = mark.ttl
     return {"cachePoint": point}
-
-
-def arguments_object(arguments: str) -> msgspec.Raw | None:
-    """Return a call's arguments as an object for the wire; None where they are none."""
-    if not arguments.strip():
-        return msgspec.Raw(b"{}")
-    try:
-        raw = arguments.encode()
-        _decode_object(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    return msgspec.Raw(raw)
 
 
 class Files:

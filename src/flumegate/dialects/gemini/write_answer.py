@@ -13,8 +13,9 @@ from flumegate.dialects.gemini.logprobs import write_logprobs
 from flumegate.dialects.gemini.members import NAME, give_back
 from flumegate.dialects.gemini.signature import write_signature
 from flumegate.dialects.gemini.usage import write_usage
-from flumegate.dialects.gemini.write_parts import TARGET, arguments_object, write_call, write_media, write_text
+from flumegate.dialects.gemini.write_parts import TARGET, write_call, write_media, write_text
 from flumegate.ir.answer import Answer, Asked, Choice, Finish
+from flumegate.ir.arguments import as_object
 from flumegate.ir.loss import Loss, Losses
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall
 
@@ -148,7 +149,7 @@ class PartWriter:
     def _write_call(self, call: ToolCall, at: str, *, cut: bool) -> Members | None:
         number = self._calls
         self._calls += 1
-        args = arguments_object(call.arguments)
+        args = as_object(call.arguments)
         if args is None:
             if cut:
                 self._losses.dropped(at, "The call was cut short, and Gemini's calls are whole objects.")

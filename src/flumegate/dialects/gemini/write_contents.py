@@ -15,13 +15,13 @@ from flumegate.dialects.gemini.read_parts import Calls
 from flumegate.dialects.gemini.signature import BYPASS
 from flumegate.dialects.gemini.write_parts import (
     TARGET,
-    arguments_object,
     write_call,
     write_media,
     write_response,
     write_text,
 )
 from flumegate.dialects.gemini.write_tools import Tools
+from flumegate.ir.arguments import as_object
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
@@ -167,7 +167,7 @@ class Contents:
         self._losses.extras(call.extras, call.at, (NAME,), TARGET)
         if call.kind == "custom":
             call = msgspec.structs.replace(call, arguments=pack_custom(call.arguments))
-        args = arguments_object(call.arguments)
+        args = as_object(call.arguments)
         identity = self._calls.call(call.name, "")
         if args is None:
             self._losses.refused(call.at, "Gemini takes arguments only as a JSON object, and these are none.")

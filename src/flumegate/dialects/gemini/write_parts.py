@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from flumegate.dialects.gemini.members import NAME, give_back
+from flumegate.ir.arguments import as_object
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Extras, Media, Text, ToolCall, ToolResult
 
 TARGET = "Gemini"
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _BEGINNINGS = (
     ("iVBORw0KGgo", "image/png"),
     ("/9j/", "image/jpeg"),
@@ -44,18 +44,6 @@ _ENDINGS = {
     "mov": "video/mov",
 }
 _ENDING = re.compile(r"^[^?#]*\.([A-Za-z0-9]{2,5})(?:[?#]|$)")
-
-
-def arguments_object(arguments: str) -> msgspec.Raw | None:
-    """Return a call's arguments as an object for the wire; None where they are none."""
-    if not arguments.strip():
-        return msgspec.Raw(b"{}")
-    try:
-        raw = arguments.encode()
-        _decode_object(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    return msgspec.Raw(raw)
 
 
 def write_call(call: ToolCall, name: str, identity: str, args: msgspec.Raw) -> dict[str, Any]:
@@ -134,4 +122,4 @@ def write_response(result: ToolResult, text: str) -> dict[str, Any] | msgspec.Ra
 def _object(text: str) -> msgspec.Raw | None:
     if not text.lstrip().startswith("{"):
         return None
-    return arguments_object(text)
+    return as_object(text)

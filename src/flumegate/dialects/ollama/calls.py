@@ -13,8 +13,8 @@ import msgspec
 
 from flumegate.dialects.node import Node, ReadError, give_back
 from flumegate.dialects.ollama.names import CHAT
+from flumegate.ir.arguments import object_of
 from flumegate.ir.parts import Extras, ToolCall
-from flumegate.ir.restore import pack_custom
 
 _MARK = "ollama_"
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -90,20 +90,6 @@ def give_back_nested(members: dict[str, Any], extras: Extras | None, name: str) 
     give_back(members, Extras(CHAT, fields), CHAT)
 
 
-def arguments_of(call: ToolCall) -> msgspec.Raw | None:
-    """Return a call's arguments as a JSON object; None = they are none."""
-    if call.kind == "custom":
-        return msgspec.Raw(pack_custom(call.arguments).encode())
-    if not call.arguments.strip():
-        return msgspec.Raw(b"{}")
-    try:
-        text = call.arguments.encode()
-        _decode_object(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    return msgspec.Raw(text)
-
-
 def wire_name(name: str, namespace: str) -> str:
     """Return the flat name of a tool: the wire has no namespaces."""
     return f"{namespace}__{name}" if namespace else name
@@ -111,7 +97,7 @@ def wire_name(name: str, namespace: str) -> str:
 
 def write_call(call: ToolCall, *, bare: bool) -> dict[str, Any] | None:
     """Return a call in Ollama's form; None = its arguments are no object. `bare` leaves out an id made up here."""
-    arguments = arguments_of(call)
+    arguments = object_of(call)
     if arguments is None:
         return None
     written: dict[str, Any] = {"function": {"name": wire_name(call.name, call.namespace), "arguments": arguments}}

@@ -20,11 +20,10 @@ from flumegate.dialects.anthropic.messages.citations import write_citation
 from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET, put_back
 from flumegate.dialects.anthropic.messages.stops import CUT_SHORT
 from flumegate.dialects.anthropic.messages.usage import write_usage
-from flumegate.dialects.anthropic.messages.write_blocks import as_object
 from flumegate.ir.answer import Answer, Asked, Choice
+from flumegate.ir.arguments import object_of
 from flumegate.ir.loss import Loss, Losses
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
-from flumegate.ir.restore import pack_custom
 from flumegate.ir.seal import seal
 
 Block = dict[str, Any] | msgspec.Raw
@@ -100,7 +99,7 @@ def _write_text(losses: Losses, text: Text, at: str) -> Block | None:
 
 
 def _write_call(losses: Losses, choice: Choice, call: ToolCall, at: str, identity: str) -> Block | None:
-    arguments = as_object(pack_custom(call.arguments) if call.kind == "custom" else call.arguments)
+    arguments = object_of(call)
     if arguments is None:
         if choice.finish.reason in CUT_SHORT:
             losses.dropped(at, "The limit of tokens cut the arguments of a tool call short.")
@@ -108,7 +107,7 @@ def _write_call(losses: Losses, choice: Choice, call: ToolCall, at: str, identit
             losses.refused(at, "The model called a tool with arguments that are no JSON object.")
         return None
     block = open_call(call, identity)
-    block["input"] = msgspec.Raw(arguments)
+    block["input"] = arguments
     report(losses, call.extras, at)
     put_back(block, call.extras)
     return block

@@ -12,12 +12,11 @@ import msgspec
 from flumegate.dialects.anthropic.messages.citations import is_own, write_citation
 from flumegate.dialects.anthropic.messages.draft import Draft
 from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET
+from flumegate.ir.arguments import object_of
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
-from flumegate.ir.restore import pack_custom
 from flumegate.ir.turns import safe_id
 
 _PICTURES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-_decode_object = msgspec.json.Decoder(dict[str, object]).decode
 Block = dict[str, Any] | msgspec.Raw
 
 
@@ -83,31 +82,18 @@ def _write_call(draft: Draft, call: ToolCall, at: str) -> Block:
         "type": "tool_use",
         "id": safe_id(call.id),
         "name": draft.name_of(call.namespace, call.name),
-        "input": msgspec.Raw(_input_of(draft, call, at)),
+        "input": _input_of(draft, call, at),
     }
     draft.mark(block, call.cache, at)
     draft.extras(block, call.extras, at)
     return block
 
 
-def _input_of(draft: Draft, call: ToolCall, at: str) -> bytes:
-    arguments = pack_custom(call.arguments) if call.kind == "custom" else call.arguments
-    raw = as_object(arguments)
+def _input_of(draft: Draft, call: ToolCall, at: str) -> msgspec.Raw:
+    raw = object_of(call)
     if raw is None:
         draft.losses.refused(f"{at}.arguments", "The arguments of a tool call must be a JSON object.")
-        return b"{}"
-    return raw
-
-
-def as_object(arguments: str) -> bytes | None:
-    """Return a call's arguments as a JSON object, byte for byte; None = they are none."""
-    if not arguments.strip():
-        return b"{}"
-    raw = arguments.encode("utf-8", "surrogatepass")
-    try:
-        _decode_object(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return msgspec.Raw(b"{}")
     return raw
 
 

@@ -18,9 +18,9 @@ from flumegate.dialects.anthropic.messages.citations import write_citation
 from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET, put_back
 from flumegate.dialects.anthropic.messages.stops import CUT_SHORT
 from flumegate.dialects.anthropic.messages.usage import write_usage
-from flumegate.dialects.anthropic.messages.write_blocks import as_object
 from flumegate.ir import events as e
 from flumegate.ir.answer import Asked, Finish
+from flumegate.ir.arguments import as_object
 from flumegate.ir.failure import Failure
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Extras, Media, Opaque, Part, Refusal, Thinking, ToolCall, ToolResult
