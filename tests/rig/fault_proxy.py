@@ -267,12 +267,12 @@ class _Pair:
             piece, data = _split(data, min(allowed, way.piece_bytes or allowed, _paced(way) or allowed))
             if self._spoilt[answers]:
                 piece = bytes(byte ^ self._proxy.dice.randrange(1, 256) for byte in piece)
-            await self._loop.sock_sendall(sink, piece)
             count += len(piece)
-            if answers:
+            if answers:  # counted first: who has got a byte finds it counted
                 self._proxy.returned_bytes += len(piece)
             else:
                 self._proxy.sent_bytes += len(piece)
+            await self._loop.sock_sendall(sink, piece)
             if way.rate:
                 await asyncio.sleep(len(piece) / way.rate)
         return None

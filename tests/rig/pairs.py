@@ -6,6 +6,7 @@ one mock; it is told what to do in the model's name, for headers of the client's
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -97,10 +98,8 @@ def _documents(body: bytes, *, streamed: bool) -> Iterator[dict[str, Any]]:
     for line in lines:
         data = line.strip(b"\r").removeprefix(b"data: ")
         if data.startswith(b"{"):
-            try:
+            with contextlib.suppress(ValueError):
                 yield json.loads(data)
-            except ValueError:
-                return
 
 
 def _text(client: str, document: dict[str, Any], *, streamed: bool) -> str:
