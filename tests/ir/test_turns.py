@@ -14,8 +14,11 @@ from flumegate.ir.turns import (
     asks_reasoning,
     grouped,
     leading_system,
+    note_as_user,
     refuse_no_answer,
     refuse_unanswered,
+    report_name,
+    report_turn,
     safe_id,
     safe_name,
     text_of,
@@ -64,6 +67,32 @@ def test_the_state_before_a_call_goes_back_onto_it() -> None:
 def test_the_leading_run_of_rules_is_told_from_the_rest(turns: tuple[Turn, ...], count: int) -> None:
     """Only what stands first is hoisted; a rule in mid-conversation stays where it is."""
     assert leading_system(turns) == (turns[:count], turns[count:])
+
+
+def test_a_rule_in_mid_conversation_is_marked_as_the_users() -> None:
+    """Dialects with one place for rules still get what it says, and the client is told."""
+    losses = Losses()
+    picture = Media("image", url="https://x.example/a", at="messages[3]")
+    for role in ("system", "developer"):
+        rule = Turn(role, (Text("Be brief."), picture), plain=True, at="messages[3]")
+        assert note_as_user(rule, losses, "Nobody") == Turn(
+            "user", (Text("[system] Be brief."), picture), at="messages[3]"
+        )
+    assert [(loss.kind, loss.path) for loss in losses.found] == [("approximated", "messages[3]")]
+    assert losses.found[0].reason.startswith("Nobody takes")
+    assert note_as_user(USER, Losses(), "Nobody") is USER
+
+
+def test_what_a_turn_itself_loses_is_reported() -> None:
+    """Its speaker's name, and members that only another dialect knows."""
+    extras = Extras("chat", {"weight": msgspec.Raw(b"1")})
+    losses = Losses()
+    report_turn(Turn("user", name="ann", at="messages[0]", extras=extras), losses, "gemini", "Nobody")
+    assert [loss.path for loss in losses.found] == ["messages[0].weight", "messages[0].name"]
+    own = Losses()
+    report_turn(Turn("user", at="messages[0]", extras=extras), own, "chat", "Nobody")
+    report_name(USER, own, "Nobody")
+    assert not own.found
 
 
 def test_results_join_the_user_turn_behind_them_and_stand_first_in_it() -> None:

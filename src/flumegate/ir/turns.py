@@ -165,6 +165,30 @@ def refuse_no_answer(request: Request, losses: Losses) -> bool:
     return True
 
 
+def note_as_user(turn: Turn, losses: Losses, target: str) -> Turn:
+    """Return a system turn within the conversation as the user's, for dialects that have only one place for them."""
+    if turn.role not in ("system", "developer"):
+        return turn
+    losses.approximated(turn.at, f"{target} takes system messages only at the start; it is marked user text.")
+    parts = tuple(
+        msgspec.structs.replace(part, text=f"[system] {part.text}") if isinstance(part, Text) else part
+        for part in turn.parts
+    )
+    return msgspec.structs.replace(turn, role="user", parts=parts, plain=False)
+
+
+def report_turn(turn: Turn, losses: Losses, own: str, target: str) -> None:
+    """Report what of a turn itself a dialect without names of speakers does not say; `own` is its codec's name."""
+    losses.extras(turn.extras, turn.at, (own,), target)
+    report_name(turn, losses, target)
+
+
+def report_name(turn: Turn, losses: Losses, target: str) -> None:
+    """Report a speaker's name, for dialects that have none."""
+    if turn.name:
+        losses.dropped(f"{turn.at}.name", f"{target} has no names of speakers.")
+
+
 def text_of(parts: Iterable[Part], between: str = "") -> str:
     """Return the text of the Text parts, joined."""
     return between.join(part.text for part in parts if isinstance(part, Text))

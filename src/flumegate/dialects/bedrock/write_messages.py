@@ -18,7 +18,7 @@ from flumegate.ir.arguments import object_of
 from flumegate.ir.loss import Losses
 from flumegate.ir.parts import CacheMark, Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
-from flumegate.ir.turns import grouped, leading_system, refuse_unanswered, safe_id
+from flumegate.ir.turns import grouped, leading_system, note_as_user, refuse_unanswered, report_turn, safe_id
 from flumegate.ir.written import Abilities
 
 Members = dict[str, Any]
@@ -46,7 +46,7 @@ class Messages:
         self._files = Files(losses)
         system, rest = leading_system(request.turns)
         self.system = self._write_system(system)
-        turns = grouped(map(self._place_note, rest))
+        turns = grouped(note_as_user(turn, losses, TARGET) for turn in rest)
         self._check(turns)
         for number, turn in enumerate(turns):
             self._write_turn(turn, is_last=number == len(turns) - 1)
@@ -72,7 +72,7 @@ class Messages:
     def _write_system(self, turns: tuple[Turn, ...]) -> list[Members]:
         blocks: list[Members] = []
         for turn in turns:
-            self._report_turn(turn)
+            report_turn(turn, self._losses, NAME, TARGET)
             for part in turn.parts:
                 if isinstance(part, Text | Opaque):
                     self._extend(blocks, part)
@@ -80,24 +80,8 @@ class Messages:
                     self._losses.refused(part.at, "Bedrock takes only text from the system.")
         return blocks
 
-    def _place_note(self, turn: Turn) -> Turn:
-        """Return a system turn within the conversation as the user's, as Bedrock has only one place for them."""
-        if turn.role not in ("system", "developer"):
-            return turn
-        self._losses.approximated(turn.at, "Bedrock takes system messages only at the start; it is marked user text.")
-        parts = tuple(
-            msgspec.structs.replace(part, text=f"[system] {part.text}") if isinstance(part, Text) else part
-            for part in turn.parts
-        )
-        return msgspec.structs.replace(turn, role="user", parts=parts, plain=False)
-
-    def _report_turn(self, turn: Turn) -> None:
-        self._losses.extras(turn.extras, turn.at, (NAME,), TARGET)
-        if turn.name:
-            self._losses.dropped(f"{turn.at}.name", "Bedrock has no names of speakers.")
-
     def _write_turn(self, turn: Turn, *, is_last: bool) -> None:
-        self._report_turn(turn)
+        report_turn(turn, self._losses, NAME, TARGET)
         role = "assistant" if turn.role == "assistant" else "user"
         content: list[Members] = []
         for number, part in enumerate(turn.parts):

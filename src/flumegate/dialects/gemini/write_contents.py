@@ -26,7 +26,16 @@ from flumegate.ir.loss import Losses
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Request, Turn
 from flumegate.ir.restore import pack_custom
-from flumegate.ir.turns import grouped, leading_system, refuse_unanswered, text_of, tool_names, with_state_on_calls
+from flumegate.ir.turns import (
+    grouped,
+    leading_system,
+    note_as_user,
+    refuse_unanswered,
+    report_turn,
+    text_of,
+    tool_names,
+    with_state_on_calls,
+)
 from flumegate.ir.written import Abilities
 
 Members = dict[str, Any]
@@ -60,7 +69,11 @@ class Contents:
         self.system = self._write_system(system)
         if not self._own:
             refuse_unanswered(rest, losses)
-        turns = list(rest) if self._own else with_state_on_calls(grouped(map(self._place_note, rest)), NAME)
+        turns = (
+            list(rest)
+            if self._own
+            else with_state_on_calls(grouped(note_as_user(turn, losses, TARGET) for turn in rest), NAME)
+        )
         if turns and turns[-1].role == "assistant" and abilities.prefill is False:
             losses.refused(turns[-1].at, "The model does not go on with an answer that was begun for it.")
         step = _current_turn(turns)
@@ -71,29 +84,13 @@ class Contents:
         parts: list[Members | msgspec.Raw] = []
         members: Members = {}
         for turn in turns:
-            self._report_turn(turn)
+            report_turn(turn, self._losses, NAME, TARGET)
             parts.extend(self._write_parts(turn, signed=False))
             give_back(members, turn.extras)
         return {"parts": parts} | members if parts or members else {}
 
-    def _place_note(self, turn: Turn) -> Turn:
-        """Return a system turn within the conversation as the user's, as Gemini has only one place for them."""
-        if turn.role not in ("system", "developer"):
-            return turn
-        self._losses.approximated(turn.at, "Gemini takes system messages only at the start; it is marked user text.")
-        parts = tuple(
-            msgspec.structs.replace(part, text=f"[system] {part.text}") if isinstance(part, Text) else part
-            for part in turn.parts
-        )
-        return msgspec.structs.replace(turn, role="user", parts=parts, plain=False)
-
-    def _report_turn(self, turn: Turn) -> None:
-        self._losses.extras(turn.extras, turn.at, (NAME,), TARGET)
-        if turn.name:
-            self._losses.dropped(f"{turn.at}.name", "Gemini has no names of speakers.")
-
     def _write_turn(self, turn: Turn, *, signed: bool) -> None:
-        self._report_turn(turn)
+        report_turn(turn, self._losses, NAME, TARGET)
         parts = self._write_parts(turn, signed=signed)
         if not parts and not self._own:
             return  # nothing is left of it, and Gemini refuses contents without parts

@@ -15,7 +15,7 @@ from flumegate.dialects.anthropic.messages.extras import DIALECT, TARGET
 from flumegate.dialects.anthropic.messages.write_blocks import write_parts
 from flumegate.ir.parts import Part, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Turn
-from flumegate.ir.turns import grouped, leading_system, refuse_unanswered
+from flumegate.ir.turns import grouped, leading_system, refuse_unanswered, report_name, report_turn
 
 _SYSTEM = ("system", "developer")
 
@@ -127,11 +127,11 @@ def write_system(draft: Draft, members: dict[str, Any], turns: list[Turn], instr
     """Write `system`; `instruction` is what the form of the answer adds to it."""
     if not instruction and len(turns) == 1 and _is_string(turns[0]):
         members["system"] = _only_text(turns[0])
-        _report_turn(draft, turns[0])
+        report_turn(turns[0], draft.losses, DIALECT, TARGET)
         return
     blocks: list[Any] = []
     for turn in turns:
-        _report_turn(draft, turn)
+        report_turn(turn, draft.losses, DIALECT, TARGET)
         for part in turn.parts:
             if isinstance(part, Text) or (draft.own and not isinstance(part, ToolCall | ToolResult)):
                 blocks += write_parts(draft, (part,), turn.at)
@@ -153,19 +153,9 @@ def write_messages(draft: Draft, turns: list[Turn]) -> list[dict[str, Any]]:
         else:
             message["content"] = write_parts(draft, turn.parts, turn.at)
         draft.extras(message, turn.extras, turn.at)
-        _report_name(draft, turn)
+        report_name(turn, draft.losses, TARGET)
         messages.append(message)
     return messages
-
-
-def _report_turn(draft: Draft, turn: Turn) -> None:
-    draft.losses.extras(turn.extras, turn.at, (DIALECT,), TARGET)
-    _report_name(draft, turn)
-
-
-def _report_name(draft: Draft, turn: Turn) -> None:
-    if turn.name:
-        draft.losses.dropped(f"{turn.at}.name", f"{TARGET} has no names of speakers.")
 
 
 def _is_string(turn: Turn) -> bool:
