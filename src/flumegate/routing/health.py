@@ -264,9 +264,7 @@ class Health:
         if failure.retry_after is not None and failure.kind in ("limited", "server"):
             self._cool(account, now, min(failure.retry_after, STATED_MOST_SECONDS), stated=True)
         elif failure.kind == "limited":
-            strikes = self.accounts[account].strikes
-            self.accounts[account].strikes += 1
-            self._cool(account, now, GUESSED_SECONDS[min(strikes, len(GUESSED_SECONDS) - 1)], stated=False)
+            self._guess(account, now)
         elif failure.kind == "credential":
             # 403 may be about this model alone; the others are about the credential itself.
             for health in [self] if failure.status == 403 else self.siblings:
@@ -285,14 +283,26 @@ class Health:
         if now >= self._turn_at:
             self._turn(now)
         self._bad += 1
+        if self._ok:  # its good beginning
+            self._ok -= 1
+        elif self._ok_before:
+            self._ok_before -= 1
         if self.state == "closed" and self._rate_is_bad():
             self._open(now)
 
     def _cool(self, account: int, now: float, seconds: float, *, stated: bool) -> None:
         cooled = self.accounts[account]
-        cooled.cool_until = max(cooled.cool_until, now + seconds)
+        known = cooled.cool_until if cooled.stated == stated else now  # a statement takes the place of a guess
+        cooled.cool_until = max(known, now + seconds)
         cooled.stated = stated
         self.calm = False
+
+    def _guess(self, account: int, now: float) -> None:
+        """Leave a credential alone for a guessed time; many that meet the same limit at once count as one."""
+        cooled = self.accounts[account]
+        if cooled.cool_until <= now:
+            self._cool(account, now, GUESSED_SECONDS[min(cooled.strikes, len(GUESSED_SECONDS) - 1)], stated=False)
+            cooled.strikes += 1
 
     def _blame(self, now: float, *, probe: bool) -> None:
         self.failures += 1
@@ -398,6 +408,8 @@ class Healths:
         fresh = Health(name, provider, policy, siblings)
         for health in siblings:
             health.siblings = siblings
+            if health.unwell:
+                fresh.check(well=False)
         siblings.append(fresh)
         self._siblings[provider.name] = siblings
         (self._loose if loose else self._known)[name] = fresh
@@ -419,6 +431,8 @@ class Healths:
                     del book[name]
                 else:
                     health.limit(0, 0)
+        for siblings in self._siblings.values():
+            siblings[:] = [health for health in siblings if providers.get(health.provider.name) == health.provider]
         self._siblings = {name: healths for name, healths in self._siblings.items() if name in providers}
 
     def all(self) -> list[Health]:
