@@ -8,6 +8,8 @@ import socket
 from pathlib import Path
 from time import monotonic, time
 
+from msgspec.structs import replace
+
 from flumegate.door.imagined import imagine
 from flumegate.door.server import Server
 from flumegate.engine import memory
@@ -18,7 +20,17 @@ from flumegate.engine.settle import Settlement
 from flumegate.engine.stored_responses import Ask, nobody
 from flumegate.errors import GatewayError
 from flumegate.records.counters import Counters
-from flumegate.records.manage import Answer, Explain, Explained, ForceTarget, Question, Refused, TargetList
+from flumegate.records.manage import (
+    Answer,
+    Explain,
+    Explained,
+    Forced,
+    ForceTarget,
+    Question,
+    Refused,
+    TargetList,
+    TargetStanding,
+)
 from flumegate.records.tally import Tally
 from flumegate.snapshot import Snapshot
 from flumegate.spool.append import SpoolWriter
@@ -28,6 +40,7 @@ SWEEP_SECONDS = 0.25
 SYNC_TURNS = 2
 HOUSEKEEPING_TURNS = 4
 GIVE_BACK_TURNS = 8
+_STANDING: dict[Forced, TargetStanding] = {"open": "forced_open", "closed": "forced_closed"}
 
 
 class WorkerApp:
@@ -77,6 +90,7 @@ class WorkerApp:
     def _sweep(self) -> None:
         self._server.sweep()
         self._upstream.sweep()
+        self._engine.checks.sweep(monotonic())
         self._overload.sweep(self._loop.time(), memory.resident_bytes())
         self._turn += 1
         if self._overload.pressure != "none" and self._turn % GIVE_BACK_TURNS == 0:
@@ -96,6 +110,7 @@ class WorkerApp:
         counters.gauges["requests_queued"] = self._overload.queued
         counters.gauges["memory_bytes"] = self._overload.memory_bytes
         counters.gauges["requests_active"] = sum(not connection.idle for connection in self._server.connections)
+        counters.totals["mirrors_left_out"] = self._engine.mirrors.left_out
         counters.gauges["upstream_connections_open"] = self._upstream.open_connections()
         counters.gauges["spool_bytes"] = self._spool.bytes
         return counters
@@ -119,13 +134,18 @@ class WorkerApp:
                 "unknown_target",
                 f"There is no target {question.name[:100]!r}; GET /manage/targets lists them, as provider/model.",
             )
-        states = engine.target_states(monotonic())
         named = question.name if isinstance(question, ForceTarget) else None
-        return TargetList([state for state in states if named is None or state.name == named])
+        states = [state for state in engine.target_states(monotonic()) if named is None or state.name == named]
+        forced = engine.healths.forced
+        # A target that has had no request yet has no health either, but it may be forced already.
+        return TargetList(
+            [replace(each, state=_STANDING[forced[each.name]]) if each.name in forced else each for each in states]
+        )
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, finish what is under way, flush the spool."""
         await self._server.drain(seconds)
+        self._engine.close()
         self._upstream.close()
         if self._sweeper is not None:
             self._sweeper.cancel()

@@ -40,7 +40,7 @@ def test_the_admin_token_is_made_once(folder: Path) -> None:
     """Private, with 256 random bits; what is none of ours, or readable by others, is refused."""
     token = first_start.admin_token(folder)
     assert first_start.admin_token(folder) == token
-    path = folder / first_start.ADMIN_TOKEN_NAME
+    path = folder / "admin.token"
     assert mode(path) == 0o600
     path.chmod(0o640)
     with pytest.raises(StartRefusedError, match="chmod 600"):

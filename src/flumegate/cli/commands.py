@@ -41,10 +41,16 @@ COMMANDS = (
     Command("logs tail", "flumegate.cli.logs:tail", "Show the newest requests, and follow new ones."),
     Command("logs show", "flumegate.cli.logs:show", "Show all that is known of one request."),
     Command("logs search", "flumegate.cli.logs:search", "Find requests."),
+    Command("explain", "flumegate.cli.explain:explain", "Show what would become of a request, and why."),
+    Command("target list", "flumegate.cli.targets:list_targets", "Show how all targets fare."),
+    Command("target open", "flumegate.cli.targets:open_target", "Send nothing more to a target."),
+    Command("target close", "flumegate.cli.targets:close_target", "Keep sending to a target however it fails."),
+    Command("target reset", "flumegate.cli.targets:reset_target", "Let a target's breaker decide again."),
 )
 GROUPS = {
     "config": "Check, show and describe the configuration.",
     "logs": "Read the records of requests.",
+    "target": "Show the health of targets, and force it.",
 }
 """First words that several commands share."""
 

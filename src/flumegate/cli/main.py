@@ -1,6 +1,6 @@
 """The command line: parses, finds the command, imports it only then, and turns its result into an exit code.
 
-Exit codes: 0 ok, 1 error, 2 usage, 130 interrupted.
+Exit codes: 0 ok, 1 error, 2 usage, 3 token refused, 4 nobody answers, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ ALIASES: tuple[tuple[str, Path], ...] = (
     ("LOG_LEVEL", ("log", "level")),
     ("LOG_FORMAT", ("log", "format")),
 )
-_OWN_WORDS = ("KEYS", "CONFIG")
+_OWN_WORDS = ("KEYS", "CONFIG", "ADMIN_URL", "ADMIN_TOKEN")
 """What the variables that are no settings have behind the prefix."""
 _UPSTREAMS = f"${UPSTREAMS_VARIABLE}"
 _NOT_YET = "is not available in this release yet: unset it"
@@ -126,8 +126,10 @@ def _meant(word: str) -> str:
     Kubernetes sets FLUMEGATE_PORT and more of the kind for a service of our name. But a key that is not asked for, or a
     setting with one underscore too few, would go unnoticed until it hurts.
     """
+    if word in _OWN_WORDS:
+        return ""
     for known in _OWN_WORDS:
-        if word != known and nearest(word, (known,)):
+        if nearest(word, (known,)):
             return known
     for name, field in Config.model_fields.items():
         section = section_of(field.annotation)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flumegate import log
 from flumegate.config.address import read_listen
+from flumegate.config.operator import TOKEN_NAME, URL_NAME
 from flumegate.processes import first_start, listen
 from flumegate.processes.boot import authority
 from flumegate.processes.first_start import StartRefusedError
@@ -22,9 +23,6 @@ from flumegate.processes.listen import AddressUnusableError
 if TYPE_CHECKING:
     from flumegate.console.listener import Listener
     from flumegate.manage.workers import Workers
-
-URL_NAME = "console.url"
-"""File in the data folder that tells the command line where the console listens."""
 
 
 class Console:
@@ -71,7 +69,7 @@ class Console:
             first_start.write_private(self._folder / URL_NAME, f"{url}\n".encode())
         except StartRefusedError as problem:
             log.event("warning", "console_url_not_kept", reason=problem, effect="the command line needs --url")
-        log.event("info", "console_open", url=url, token=self._folder / first_start.ADMIN_TOKEN_NAME)
+        log.event("info", "console_open", url=url, token=self._folder / TOKEN_NAME)
 
 
 def _bind(address: str) -> socket.socket:

@@ -18,8 +18,9 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from flumegate.config.operator import TOKEN_NAME
+
 PEPPER_BYTES = 32
-ADMIN_TOKEN_NAME = "admin.token"  # noqa: S105 - the file's name
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _KEY = re.compile(r"(sk-fg-[0-9A-Za-z]{8}-[0-9A-Za-z_-]{43})([0-9A-Za-z]{6})")
 _ADMIN_TOKEN = re.compile(r"fg-admin-[0-9A-Za-z_-]{43}")
@@ -160,7 +161,7 @@ def admin_token(folder: Path) -> str:
     Raises:
         StartRefusedError: the file holds none of ours, others can read it, or it cannot be written.
     """
-    path = folder / ADMIN_TOKEN_NAME
+    path = folder / TOKEN_NAME
     kept = _read(path)
     if kept is None:
         kept = f"fg-admin-{_secret()}\n".encode()
