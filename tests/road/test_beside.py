@@ -173,11 +173,13 @@ def test_a_copy_goes_to_the_shadow(stage: Stage) -> None:
     answer = stage.chat("copied", "nonce-copied hello")
     assert answer.headers["x-flumegate-model"] == "real"
     assert models_of(stage, "nonce-copied", 2) == ["real", "shadow"]
-    both = road.eventually(
-        lambda: len(found := road.rows(stage.gateway, "request_id = ?", answer.headers["x-request-id"])) == 2 and found,
-        "two records",
-    )
-    assert sorted((one["model"], one["tags"]) for one in both) == [("real", ""), ("shadow", "mirror")]
+
+    def both() -> list[dict[str, Any]]:
+        found = road.rows(stage.gateway, "request_id = ?", answer.headers["x-request-id"])
+        return found if len(found) == 2 else []
+
+    kept = road.eventually(both, "two records")
+    assert sorted((one["model"], one["tags"]) for one in kept) == [("real", ""), ("shadow", "mirror")]
 
 
 @pytest.mark.parametrize("route", ["copied-to-a-broken-one", "copied-to-a-slow-one"])

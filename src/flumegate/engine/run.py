@@ -13,6 +13,7 @@ from flumegate import log
 from flumegate.dialects.envelope import Envelope
 from flumegate.engine import local
 from flumegate.engine.asks import follow_rules, set_deadline
+from flumegate.engine.checks import Checks
 from flumegate.engine.coalesce import Flights, answer_with
 from flumegate.engine.mirror import Mirrors
 from flumegate.engine.overload import Overload
@@ -53,6 +54,7 @@ class Engine:
         self.turns = Turns(loop)
         self.flights = Flights(loop)
         self.mirrors = Mirrors(self)
+        self.checks = Checks(self)
         self.dice = random.Random()  # noqa: S311 - it spreads load; nothing is guarded by it
         self.upstream = upstream
         self.settlement = settlement
@@ -65,6 +67,11 @@ class Engine:
         self.healths.keep_only(snapshot.providers)
         self.snapshot = snapshot
         self.planner = Planner(snapshot, self.healths)
+
+    def close(self) -> None:
+        """End what goes on beside requests."""
+        self.mirrors.close()
+        self.checks.close()
 
     def target_states(self, now: float) -> list[TargetState]:
         """Return how every target fares: those that are configured, and those that were asked for otherwise."""
