@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +59,16 @@ class Authority:
         if demands_certificate:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(self.ca_file)
+        return context
+
+    def outdated(self, name: str) -> ssl.SSLContext:
+        """Return a server's context with a good certificate that speaks nothing newer than TLS 1.1."""
+        context = self.server(name)
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that it is outdated is the point
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
         return context
 
     def client(self) -> ssl.SSLContext:

@@ -73,6 +73,7 @@ class Peer:
     Attributes:
         seen: every request, oldest first.
         failed_handshakes: TLS connections that did not come about.
+        versions: of TLS, of those that did.
         received_bytes: everything that came in, below TLS decrypted.
         answers_early: the answer leaves with the request's head, before its body.
     """
@@ -83,6 +84,7 @@ class Peer:
         self.port: int = self._server.getsockname()[1]
         self.seen: list[Seen] = []
         self.failed_handshakes = 0
+        self.versions: set[str | None] = set()
         self.received_bytes = 0
         self.answers_early = False
         self._writes: tuple[bytes, ...] = (answer(CHAT),)
@@ -105,6 +107,11 @@ class Peer:
         """Answer with these pieces from now on; `close`: the connection ends behind them."""
         self._writes, self._close = writes, close
 
+    def swap(self, context: ssl.SSLContext) -> None:
+        """Show another certificate from now on, and end the connections that were made under the last one."""
+        self._context = context
+        self._hang_up()
+
     def wait_for_failed_handshakes(self, count: int) -> None:
         with self._changed:
             came = self._changed.wait_for(lambda: self.failed_handshakes >= count, WAIT_SECONDS)
@@ -118,10 +125,13 @@ class Peer:
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept
         self._server.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         with self._changed:
             for end in self._ends:
                 with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
+                    socket.socket.shutdown(end, socket.SHUT_RDWR)  # below TLS, which its own thread is using
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -145,8 +155,11 @@ class Peer:
                     self.failed_handshakes += 1
                     self._changed.notify_all()
                 return
-            with secured:
-                self._talk(secured, number)
+            with self._changed:
+                self._ends = (self._ends - {end}) | {secured}
+                self.versions.add(secured.version())
+            end = secured
+            self._talk(end, number)
         except OSError:
             pass  # the other side has left; what it sent until then is kept
         finally:
