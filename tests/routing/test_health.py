@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from flumegate.routing import health as constants
+from flumegate.routing.account import GUESSED_SECONDS, STATED_MOST_SECONDS
 from flumegate.routing.failure import Failure
 from flumegate.routing.health import FULL, OUT_SECONDS, RAMP_SECONDS, READY, SHUT, SOFT, Forced, Health, Healths, State
 from flumegate.snapshot import BreakerPolicy
@@ -313,6 +314,15 @@ def test_a_wish_to_be_left_alone_is_obeyed(failure: Failure) -> None:
     assert health.calm
 
 
+def test_a_look_ahead_opens_nothing() -> None:
+    """Whoever asks about a later time leaves the target as it is now."""
+    health = new()
+    fail(health, NOW, LIMITED._replace(retry_after=7.0))
+    assert health.outlook(NOW + 7) == (READY, NOW + 7)
+    assert not health.calm
+    assert health.availability(NOW) == (SHUT, NOW + 7)
+
+
 def test_a_longer_wish_stands() -> None:
     """A shorter one does not undo it; one that is out of all measure is asked after five minutes."""
     health = new()
@@ -320,7 +330,7 @@ def test_a_longer_wish_stands() -> None:
     fail(health, NOW + 1, LIMITED._replace(retry_after=2.0))
     assert health.availability(NOW + 1) == (SHUT, NOW + 20)
     fail(health, NOW + 2, LIMITED._replace(retry_after=86_400.0))
-    assert health.availability(NOW + 2) == (SHUT, NOW + 2 + constants.STATED_MOST_SECONDS)
+    assert health.availability(NOW + 2) == (SHUT, NOW + 2 + STATED_MOST_SECONDS)
 
 
 def test_a_guess_does_not_loosen_a_wish() -> None:
@@ -337,7 +347,7 @@ def test_where_no_time_is_named_it_is_guessed() -> None:
     """Longer each time, only a last resort meanwhile, and over with the first success."""
     health = new()
     now = NOW
-    for seconds in (*constants.GUESSED_SECONDS, constants.GUESSED_SECONDS[-1]):
+    for seconds in (*GUESSED_SECONDS, GUESSED_SECONDS[-1]):
         fail(health, now, LIMITED)
         assert health.availability(now) == (SOFT, now + seconds)
         now += seconds
@@ -346,7 +356,7 @@ def test_where_no_time_is_named_it_is_guessed() -> None:
     succeed(health, now)
     assert health.availability(now) == (READY, now)
     fail(health, now, LIMITED)
-    assert health.availability(now) == (SOFT, now + constants.GUESSED_SECONDS[0])
+    assert health.availability(now) == (SOFT, now + GUESSED_SECONDS[0])
 
 
 def test_simultaneous_refusals_are_one_strike() -> None:
@@ -354,7 +364,7 @@ def test_simultaneous_refusals_are_one_strike() -> None:
     health = new()
     for _ in range(100):
         fail(health, NOW, LIMITED)
-    assert health.availability(NOW) == (SOFT, NOW + constants.GUESSED_SECONDS[0])
+    assert health.availability(NOW) == (SOFT, NOW + GUESSED_SECONDS[0])
 
 
 # credentials
@@ -580,6 +590,11 @@ class Life(RuleBasedStateMachine):
     @rule()
     def cut(self) -> None:
         self.health.cut(self.now)
+
+    @rule(seconds=st.sampled_from((0.0, 1.0, 60.0)))
+    def look_ahead(self, seconds: float) -> None:
+        """A request asks whether it may go later: that says nothing of now."""
+        self.health.outlook(self.now + seconds)
 
     @rule(forced=st.sampled_from(("auto", "auto", "open", "closed")))
     def force(self, forced: Forced) -> None:

@@ -11,6 +11,7 @@ import math
 from typing import Literal
 
 from flumegate.records.manage import TargetStanding, TargetState
+from flumegate.routing.account import Account
 from flumegate.routing.failure import Failure
 from flumegate.snapshot import BreakerPolicy, Provider
 
@@ -21,10 +22,6 @@ RAMP_FAILURES = 2
 """In a row, while its share still rises: a flapping target is soon left alone again."""
 WINDOW_SECONDS = 5.0
 """Half of the time over which the rate of failures is judged."""
-GUESSED_SECONDS = (1.0, 2.0, 4.0, 8.0)
-"""How long a target that limits without saying for how long is left alone, by how often it did so in a row."""
-STATED_MOST_SECONDS = 300.0
-"""An upstream that asks for more is asked again after this: its limits may have been raised meanwhile."""
 OUT_SECONDS = 300.0
 """How long a refused credential is left alone."""
 BUDGET_MOST = 10.0
@@ -37,23 +34,6 @@ State = Literal["closed", "open", "half_open"]
 Forced = Literal["auto", "open", "closed"]
 READY, FULL, SOFT, SHUT = range(4)
 """Ranks of availability: at once; after a wait in its queue; only where nothing else is left; not at all."""
-
-
-class Account:
-    """One credential at one target."""
-
-    __slots__ = ("cool_until", "out_until", "stated", "strikes")
-
-    def __init__(self) -> None:
-        self.cool_until = 0.0
-        self.stated = False
-        """The upstream itself said how long."""
-        self.out_until = 0.0
-        self.strikes = 0
-
-    def free_at(self) -> float:
-        """Return the time from which it may be used."""
-        return max(self.cool_until, self.out_until)
 
 
 class Health:
@@ -138,6 +118,13 @@ class Health:
 
     def availability(self, now: float) -> tuple[int, float]:
         """Return a rank (READY, FULL, SOFT, SHUT), and for SHUT the time at which that may change."""
+        found = self.outlook(now)
+        if found[0] == READY:
+            self._look_calm(now)
+        return found
+
+    def outlook(self, now: float) -> tuple[int, float]:
+        """Return what `availability` does, also for a time to come: as things stand, and changing nothing."""
         shut_until = self._shut_until(now)
         if shut_until > now:
             return SHUT, shut_until
@@ -148,7 +135,6 @@ class Health:
             return SOFT, free_at
         if self.max_concurrency and self.in_flight >= self.max_concurrency:
             return FULL, now
-        self._look_calm(now)
         return READY, now
 
     def _shut_until(self, now: float) -> float:
@@ -236,10 +222,7 @@ class Health:
         if probe:
             self._close(now)
         if not self.calm:
-            used = self.accounts[account]
-            used.strikes = 0
-            if used.cool_until > now and not used.stated:
-                used.cool_until = now
+            self.accounts[account].succeed(now)
 
     def _close(self, now: float) -> None:
         self.probing = False
@@ -262,9 +245,11 @@ class Health:
         """Note a failure: against the target, against the credential, or neither."""
         self.last_error = failure.code
         if failure.retry_after is not None and failure.kind in ("limited", "server"):
-            self._cool(account, now, min(failure.retry_after, STATED_MOST_SECONDS), stated=True)
+            self.accounts[account].obey(now, failure.retry_after)
+            self.calm = False
         elif failure.kind == "limited":
-            self._guess(account, now)
+            self.accounts[account].guess(now)
+            self.calm = False
         elif failure.kind == "credential":
             # 403 may be about this model alone; the others are about the credential itself.
             for health in [self] if failure.status == 403 else self.siblings:
@@ -289,20 +274,6 @@ class Health:
             self._ok_before -= 1
         if self.state == "closed" and self._rate_is_bad():
             self._open(now)
-
-    def _cool(self, account: int, now: float, seconds: float, *, stated: bool) -> None:
-        cooled = self.accounts[account]
-        known = cooled.cool_until if cooled.stated == stated else now  # a statement takes the place of a guess
-        cooled.cool_until = max(known, now + seconds)
-        cooled.stated = stated
-        self.calm = False
-
-    def _guess(self, account: int, now: float) -> None:
-        """Leave a credential alone for a guessed time; many that meet the same limit at once count as one."""
-        cooled = self.accounts[account]
-        if cooled.cool_until <= now:
-            self._cool(account, now, GUESSED_SECONDS[min(cooled.strikes, len(GUESSED_SECONDS) - 1)], stated=False)
-            cooled.strikes += 1
 
     def _blame(self, now: float, *, probe: bool) -> None:
         self.failures += 1
@@ -372,9 +343,7 @@ class Health:
             self.failures = 0
             self.closed_at = -math.inf
             self._ok = self._bad = self._ok_before = self._bad_before = 0
-            for account in self.accounts:
-                account.cool_until = account.out_until = 0.0
-                account.strikes = 0
+            self.accounts = [Account() for _ in self.accounts]
 
     def check(self, *, well: bool) -> None:
         """Take the result of an active check of the provider."""

@@ -174,7 +174,7 @@ class Tries:
             seconds = retry.delay(policy, len(failures) - 1, failures[-1], self._dice.random())
             if seconds is None or now + seconds >= deadline:
                 continue
-            rank, _ = health.availability(now + seconds)
+            rank, _ = health.outlook(now + seconds)
             if rank == SHUT or not health.pay_out():
                 continue
             return Choice(candidate, health.pick_account(now + seconds), seconds, queued=rank == FULL)
