@@ -21,7 +21,8 @@ from bench.subjects import SUBJECTS, Subject
 
 SECTIONS = ("unary", "sse", "latency", "memory", "start")
 RESULTS = Path(__file__).with_name("RESULTS.md")
-UNBURDENED = ("gateway-full", "gateway-translated")
+UNARY_ONLY = ("gateway-routed", "gateway-models")
+UNBURDENED = ("gateway-full", "gateway-translated", *UNARY_ONLY)
 """Left out of the latency section: what they cost shows in the other two."""
 
 
@@ -75,7 +76,8 @@ def _measure(bench: Bench, only: list[str], subjects: list[Subject]) -> dict[str
         if name == "unary":
             measured[name] = sections.measure_unary(bench, subjects)
         elif name == "sse":
-            measured[name] = sections.measure_streams(bench, subjects)
+            streaming = [subject for subject in subjects if subject.name not in UNARY_ONLY]
+            measured[name] = sections.measure_streams(bench, streaming)
         elif name == "latency":
             capacities = {subject: row["rate"] for subject, row in measured.get("unary", {}).items()}
             light = [subject for subject in subjects if subject.name not in UNBURDENED]

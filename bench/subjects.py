@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,21 +98,39 @@ FOREIGN = {"type": "anthropic", "path": ""}
 """Kinds of provider: one that speaks the client's dialect, and one for which everything is translated."""
 
 
-def configuration(place: Place, *, port: int, content: str, kind: dict[str, str]) -> str:
+Models = Mapping[str, object]
+ROUTED: Models = {
+    question.MODEL: {
+        "targets": [{"use": f"{name}/{question.MODEL}", "weight": 2} for name in ("upstream", "second", "third")],
+        "strategy": "weighted",
+        "fallback": ["spare"],
+    },
+    "spare": f"upstream/{question.MODEL}-spare",
+}
+"""A model that one of three targets serves, with a fallback behind them."""
+MANY: Models = {
+    **{f"model-{number}": f"upstream/m{number}" for number in range(10_000)},
+    question.MODEL: f"upstream/{question.MODEL}",
+}
+"""Ten thousand models, of which one is asked for."""
+
+
+def configuration(place: Place, *, port: int, content: str, kind: dict[str, str], models: Models) -> str:
     """Return the gateway's configuration as its users would write it (JSON is YAML): keys on, records on."""
+    provider = {
+        "type": kind["type"],
+        "base_url": f"http://127.0.0.1:{place.upstream}{kind['path']}",
+        "api_key": question.UPSTREAM_KEY,
+    }
     return json.dumps(
         {
             "server": {"listen": f"127.0.0.1:{port}", "data_dir": str(place.folder / "data"), "drain_seconds": 1},
             "auth": {"static_keys": [question.CLIENT_KEY]},
             "providers": {
-                "upstream": {
-                    "type": kind["type"],
-                    "base_url": f"http://127.0.0.1:{place.upstream}{kind['path']}",
-                    "api_key": question.UPSTREAM_KEY,
-                    "default": True,
-                }
+                "upstream": provider | {"default": True},
+                **({"second": provider, "third": provider} if models is ROUTED else {}),
             },
-            "models": {},
+            "models": models,
             "records": {"content": content},
         }
     )
@@ -120,22 +138,30 @@ def configuration(place: Place, *, port: int, content: str, kind: dict[str, str]
 
 @contextlib.contextmanager
 def gateway_process(
-    place: Place, *, port: int, content: str, kind: dict[str, str] = COMPATIBLE, pinned: bool = True
+    place: Place,
+    *,
+    port: int,
+    content: str,
+    kind: dict[str, str] = COMPATIBLE,
+    models: Models | None = None,
+    pinned: bool = True,
 ) -> Iterator[Launched]:
     """Start `flumegate serve` beside the load, or wherever the kernel puts it; it may not answer yet."""
     file = place.folder / "flumegate.yaml"
-    file.write_text(configuration(place, port=port, content=content, kind=kind))
+    file.write_text(configuration(place, port=port, content=content, kind=kind, models=models or {}))
     arguments: list[str | Path] = [COMMAND, "serve", "--config", file]
     core = place.cores.load if pinned else None
     with launched(arguments, name="gateway", folder=place.folder, core=core) as program:
         yield program
 
 
-def _gateway(content: str, kind: dict[str, str] = COMPATIBLE) -> Callable[[Place], AbstractContextManager[Running]]:
+def _gateway(
+    content: str, kind: dict[str, str] = COMPATIBLE, models: Models | None = None
+) -> Callable[[Place], AbstractContextManager[Running]]:
     @contextlib.contextmanager
     def run(place: Place) -> Iterator[Running]:
         port = free_port()
-        with gateway_process(place, port=port, content=content, kind=kind) as program:
+        with gateway_process(place, port=port, content=content, kind=kind, models=models) as program:
             program.await_true(
                 lambda: "flumegate ready on http://" in program.last_output(),
                 within_seconds=READY_SECONDS,
@@ -260,6 +286,8 @@ SUBJECTS = [
     Subject("gateway", "Flumegate", _gateway("metadata"), _gateway_version),
     Subject("gateway-full", "Flumegate, full content", _gateway("full"), _gateway_version),
     Subject("gateway-translated", "Flumegate, to Anthropic", _gateway("metadata", FOREIGN), _gateway_version),
+    Subject("gateway-routed", "Flumegate, one of three targets", _gateway("metadata", models=ROUTED), _gateway_version),
+    Subject("gateway-models", "Flumegate, 10,000 models", _gateway("metadata", models=MANY), _gateway_version),
     Subject("litellm", "LiteLLM", _litellm, _litellm_version, _needs("litellm/bin/litellm"), peer=True),
     Subject(
         "portkey",

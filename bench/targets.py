@@ -75,6 +75,12 @@ def judge(measured: Mapping[str, Figures], peers: list[str]) -> list[Verdict]:
         Target("translated SSE: processor time an event, of nginx's", 3.0, " x").judge(
             _ratio(_figure(streams, "gateway-translated", "cpu_us"), _figure(streams, "nginx", "cpu_us"))
         ),
+        Target("routing: processor time that a choice of three targets adds to a request", 3.0, " µs", digits=1).judge(
+            _difference(unary, "gateway-routed")
+        ),
+        Target("routing: processor time that 10,000 models add to a request", 3.0, " µs", digits=1).judge(
+            _difference(unary, "gateway-models")
+        ),
         Target("SSE: events lost and streams failed", 0, digits=0).judge(_broken(streams.get("gateway"))),
         Target("latency: p99 added at half of own capacity, of nginx's", 2.5, " x").judge(
             _ratio(*(_figure(measured.get("latency", {}), name, "added_p99_us") for name in ("gateway", "nginx")))
@@ -91,6 +97,12 @@ def judge(measured: Mapping[str, Figures], peers: list[str]) -> list[Verdict]:
 
 def _figure(figures: Figures, subject: str, name: str) -> float | None:
     return figures.get(subject, {}).get(name)
+
+
+def _difference(figures: Figures, subject: str) -> float | None:
+    """Return what a subject's request costs more than the plain gateway's, in µs."""
+    one, other = _figure(figures, subject, "cpu_us"), _figure(figures, "gateway", "cpu_us")
+    return one - other if one is not None and other is not None else None
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:

@@ -36,8 +36,9 @@ def ask_of(exchange: Exchange, course: Course) -> Ask:
         affinity = session_of(dict(exchange.headers), exchange.body) if by != "prefix" else b""
         if not affinity and by != "session":
             affinity = prefix_of(exchange.body)
+    needs = needs_of(exchange.body) if course.may_lack else frozenset()
     input_tokens = len(exchange.body) // BYTES_A_TOKEN
-    return Ask(affinity, needs_of(exchange.body), input_tokens, EXPECTED_OUTPUT_TOKENS, failover)
+    return Ask(affinity, needs, input_tokens, EXPECTED_OUTPUT_TOKENS, failover)
 
 
 def set_deadline(exchange: Exchange, timeout: float | None) -> None:

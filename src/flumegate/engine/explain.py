@@ -86,12 +86,17 @@ async def _follow(engine: Engine, exchange: Exchange, told: dict[str, object]) -
         ask = Ask()
     else:
         ask = ask_of(exchange, course)
-        tries = Tries(course, ask, copy.copy(engine.dice))
         now = monotonic()
+        dice = copy.copy(engine.dice)
+        drawn = None if course.only is not None else course.quick(dice)
+        tries = Tries(course, ask, dice)
         try:
-            choice = tries.first(now)
+            choice = drawn or tries.first(now)
         finally:
-            told["targets"] = [_target(each, ask, now) for each in tries.in_order()]
+            ranked = tries.in_order()
+            if drawn is not None:
+                ranked.sort(key=lambda candidate: candidate is not drawn.candidate)
+            told["targets"] = [_target(each, ask, now) for each in ranked]
     told["chosen"] = choice.candidate.health.name
     told["estimate"] = _estimate(choice.candidate, ask)
     plan = choice.candidate.plans[choice.account]

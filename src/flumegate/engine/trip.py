@@ -82,15 +82,16 @@ class Trip:
             GatewayError: no target could take the request, or the last attempt failed without an answer.
         """
         course = self._course
-        choice: Choice | None = course.straight
+        choice = course.straight
         if course.only is None or not course.only.health.calm:
-            choice = self._begin_tries().first(monotonic())
-        course.straight.candidate.health.pay_in()
-        while choice is not None:
-            if choice.wait_seconds:
-                await asyncio.sleep(choice.wait_seconds)
-            self._choice = choice
-            choice = await self._attempt(choice)
+            choice = course.quick(self.engine.dice) or self._begin_tries().first(monotonic())
+        choice.candidate.health.pay_in()
+        following: Choice | None = choice
+        while following is not None:
+            if following.wait_seconds:
+                await asyncio.sleep(following.wait_seconds)
+            self._choice = following
+            following = await self._attempt(following)
 
     def _begin_tries(self) -> Tries:
         self._tries = Tries(self._course, ask_of(self.exchange, self._course), self.engine.dice)

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flumegate.catalog.load import Price
+from flumegate.dialects.needs import NEEDS
 from flumegate.ir.written import Abilities
+from flumegate.routing.balance import Dice
 from flumegate.routing.health import Health
 from flumegate.routing.plan import Plan
+from flumegate.routing.quick import draw_of
 from flumegate.snapshot import Hedge, Mirror, Retry, Route, Rule, Target
 
 MOST_SAVED_HEDGES = 10.0
@@ -27,9 +30,10 @@ class Candidate:
         health: how it fares.
         abilities: what its model is known to take.
         price: what its model costs, or None where nobody knows.
+        straight: the choice of it, made in advance.
     """
 
-    __slots__ = ("abilities", "health", "plans", "price", "target")
+    __slots__ = ("abilities", "health", "plans", "price", "straight", "target")
 
     def __init__(
         self, target: Target, plans: tuple[Plan, ...], health: Health, abilities: Abilities, price: Price | None
@@ -39,6 +43,7 @@ class Candidate:
         self.health = health
         self.abilities = abilities
         self.price = price
+        self.straight = Choice(self)
 
 
 class Choice(NamedTuple):
@@ -71,12 +76,15 @@ class Course:
         stages: in the order in which they are tried.
         only: the one candidate of a course that has no other, else None: most requests have nothing to choose.
         straight: that candidate as a choice made in advance.
+        may_lack: what a request needs must be looked at: a target is known not to take everything.
     """
 
     __slots__ = (
+        "_draw",
         "_hedges",
         "coalesce",
         "hedge",
+        "may_lack",
         "mirror",
         "name",
         "needs_affinity",
@@ -99,12 +107,25 @@ class Course:
         self.mirror: Mirror | None = route.mirror
         self._hedges = 1.0
         self.coalesce = route.coalesce
+        self.may_lack = any(
+            getattr(candidate.abilities, need) is False for candidate in self.candidates for need in NEEDS
+        )
         self.needs_affinity = any(stage.strategy == "sticky" for stage in stages)
         alone = len(stages) == 1 and len(stages[0].candidates) == 1
         self.only = stages[0].candidates[0] if alone else None
-        self.straight = Choice(stages[0].candidates[0])
+        self.straight = stages[0].candidates[0].straight
+        self._draw = None if self.may_lack else draw_of(stages[0].strategy, stages[0].candidates)
         self.plain = not (route.rules or route.hedge or route.mirror or route.coalesce)
         """Nothing beside choosing a target is to be done."""
+
+    def quick(self, dice: Dice) -> Choice | None:
+        """Return the first attempt without looking any closer; None = something must be looked at."""
+        if self._draw is None:
+            return None
+        for candidate in self.stages[0].candidates:
+            if not candidate.health.calm:
+                return None
+        return self._draw(dice).straight
 
     def count(self) -> None:
         """Count a request that may cause a hedge."""
