@@ -72,6 +72,7 @@ def started() -> Iterator[tuple[Gateway, str]]:
         show = [sys.executable, "-P", "-m", "flumegate", "logs", "show", identifier]
         while run(show, gateway.folder).returncode:
             assert gateway.process.poll() is None
+        gateway.wait_console()
         yield gateway, identifier
 
 

@@ -93,3 +93,34 @@ def test_a_stop_right_after_the_start_is_clean() -> None:
         assert gateway.stop(signal.SIGINT) == 0
         assert not (gateway.data_dir / "console.url").exists()
         assert "Traceback" not in gateway.logs()
+
+
+def test_a_worker_that_is_killed_while_asked_is_unavailable() -> None:
+    """The operator is told at once, and may ask the next worker as soon as it serves."""
+    with run_gateway() as gateway:
+        url, token = gateway.wait_console(), gateway.admin_token
+        (worker,) = gateway.worker_pids()
+        gateway.kill(worker, signal.SIGSTOP)
+        asking = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+        asking.request("GET", "/manage/targets", headers={"authorization": f"Bearer {token}"})
+        # What came first has been read when this is answered.
+        assert ask(url, token, path="/manage/openapi.json")[0] == 200
+        gateway.kill(worker)
+        answer = asking.getresponse()
+        assert (answer.status, json.loads(answer.read())["error"]["code"]) == (503, "worker_unavailable")
+        asking.close()
+        gateway.output.wait_for('"serving"', count=2)
+        while ask(url, token)[0] == 503:
+            assert gateway.process.poll() is None
+
+
+def test_a_worker_that_hangs_is_named_and_the_others_are_heard() -> None:
+    """An operator sees at once which process is in trouble; clients of the others notice nothing."""
+    with run_gateway(config={"server": {"workers": 2}}) as gateway:
+        url, token = gateway.wait_console(), gateway.admin_token
+        status, body = ask(url, token)
+        assert (status, body["silent"]) == (200, [])
+        gateway.kill(gateway.worker_pids()[0], signal.SIGSTOP)
+        status, body = ask(url, token)
+        assert status == 200
+        assert len(body["silent"]) == 1
