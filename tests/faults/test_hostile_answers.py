@@ -102,7 +102,7 @@ def mock() -> Iterator[Mock]:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def stage(mock: Mock) -> Iterator[Stage]:
     with scripted_upstream() as upstream, fault_proxy(upstream.port) as proxy:
         patience = {"first_byte": 10, "idle": 10}

@@ -54,7 +54,7 @@ def asked(client: str, model: str, text: str, *, stream: bool) -> tuple[str, dic
         case "chat":
             return "/v1/chat/completions", body
         case "messages":
-            return "/v1/messages", body | {"max_tokens": 4096}
+            return "/v1/messages", body | {"max_tokens": 1_000_000}
         case "responses":
             return "/v1/responses", {"model": model, "input": text, "stream": stream}
         case "ollama":
