@@ -97,8 +97,7 @@ class Engine:
     async def run(self, exchange: Exchange) -> None:
         """Serve one exchange to its end; never raises."""
         try:
-            if exchange.snapshot is not self.snapshot:
-                exchange.snapshot, exchange.admitted = self.snapshot, False  # it waited: the newest word counts
+            self._renew(exchange)
             self.admit(exchange)
             extra = cors_lines(exchange) if exchange.special else b""
             if exchange.kind in _LOCAL and not lists_upstream(exchange):
@@ -109,6 +108,8 @@ class Engine:
                 return
             if not self.overload.admit(exchange):
                 await self.overload.wait(exchange)
+                self._renew(exchange)
+                self.admit(exchange)
             course, seen = self.find_course(exchange)
             if exchange.special or course.timeout is not None:
                 set_deadline(exchange, course.timeout)
@@ -126,6 +127,13 @@ class Engine:
             self._confess(exchange, error)
         finally:
             self.overload.leave(exchange)
+            if exchange.flight is not None:
+                exchange.flight.end(None)
+
+    def _renew(self, exchange: Exchange) -> None:
+        """Give an exchange that has waited the newest Snapshot: a key may have been revoked meanwhile."""
+        if exchange.snapshot is not self.snapshot:
+            exchange.snapshot, exchange.admitted = self.snapshot, False
 
     def _confess(self, exchange: Exchange, bug: Exception) -> None:
         log.event("error", "request failed", request_id=exchange.record_id, bug=repr(bug)[:300])
