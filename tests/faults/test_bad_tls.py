@@ -75,6 +75,7 @@ class PlainPort:
 class Stage(NamedTuple):
     gateway: Gateway
     peers: dict[str, Peer]
+    proxies: dict[str, FaultProxy]
     plain: PlainPort
     contexts: dict[str, ssl.SSLContext]
 
@@ -127,7 +128,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         ports = {name: peer.port for name, peer in peers.items() if name != "behind"} | {"plain": plain.port}
         ports |= {name: proxy.port for name, proxy in proxies.items()}
         gateway = stack.enter_context(run_gateway(config=config(ports, authority.ca_file)))
-        yield Stage(gateway, peers, plain, made)
+        yield Stage(gateway, peers, proxies, plain, made)
 
 
 def ask(gateway: Gateway, provider: str, shape: str) -> WireAnswer:
@@ -203,3 +204,8 @@ def test_bad_tls_is_refused_before_a_byte_of_the_request(stage: Stage, scale: Sc
     assert b"POST" not in stage.plain.heard
     assert versions <= {"TLSv1.2", "TLSv1.3"}
     assert (load.broken, load.refused.total()) == (0, 0)
+    for proxy in stage.proxies.values():
+        assert proxy.accepted
+    road.eventually(
+        lambda: not any(proxy.open for proxy in stage.proxies.values()), "no handshake is left that has stalled"
+    )

@@ -80,7 +80,12 @@ class Server:
             context.set_alpn_protocols(["http/1.1"])
             context.load_cert_chain(self.door.tls_cert, self.door.tls_key or None)
         self._server = await self.loop.create_server(
-            lambda: ClientConnection(self), sock=sock, ssl=context, backlog=BACKLOG
+            lambda: ClientConnection(self),
+            sock=sock,
+            ssl=context,
+            backlog=BACKLOG,
+            # Until a handshake is done there is no connection that the sweep could end.
+            ssl_handshake_timeout=None if context is None else self.door.header_seconds,
         )
 
     def opened(self, connection: ClientConnection) -> None:
