@@ -138,7 +138,9 @@ class Server(Section):
         default=32_768, ge=1024, le=1_048_576, description="Largest request head: request line and all header fields."
     )
     max_headers: int = Field(default=100, ge=10, le=10_000, description="Most header fields in a request.")
-    header_seconds: Seconds = Field(default=10.0, description="Time for a request's head to arrive.")
+    header_seconds: Seconds = Field(
+        default=10.0, description="Time for a request's head to arrive, and for a TLS handshake before it."
+    )
     min_body_rate: int = Field(
         default=256, ge=0, description="Bytes per second that a request body must reach on average; 0 = no limit."
     )
