@@ -80,6 +80,23 @@ class Tries:
                 return choice
         return self._repeat(now, deadline)
 
+    def waited(self, choice: Choice, now: float) -> Choice:
+        """Return the attempt to make after a wait: the one that was chosen, if its target still takes requests.
+
+        Many may have waited for the same moment, and the first of them may have met the same fault again.
+
+        Raises:
+            GatewayError: neither that target nor another one can take a request now.
+        """
+        health = choice.candidate.health
+        rank, _ = health.availability(now)
+        if rank in (READY, SOFT) or (rank == FULL and health.queued < health.max_queued):
+            return Choice(choice.candidate, health.pick_account(now), queued=rank == FULL)
+        other = self._untried(now) if self._ask.failover else None
+        if other is None:
+            raise none_left(self._course, now)
+        return other
+
     def others(self, candidate: Candidate, now: float) -> int:
         """Return how many targets could follow this one: time must be left for them."""
         if not self._ask.failover:
