@@ -71,8 +71,10 @@ def test_the_page_has_a_line_for_each_target_and_worker(gateway: Gateway) -> Non
 
 @pytest.mark.parametrize(("verb", "state"), [("open", "forced_open"), ("close", "forced_closed"), ("reset", "closed")])
 def test_what_is_forced_reaches_both_workers(gateway: Gateway, verb: str, state: str) -> None:
+    before = gateway.logs().count('"target_forced"')
     done = flumegate(gateway, "target", verb, "up/gpt-4o")
     assert done.returncode == 0, done.stderr
+    gateway.output.wait_for('"target_forced"', count=before + 1)
     assert state.replace("_", " ") in done.stdout
     assert states(gateway)["up/gpt-4o"] == {"w0": state, "w1": state}
 

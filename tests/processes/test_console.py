@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -7,9 +8,16 @@ import signal
 import socket
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import pytest
+
+from flumegate.console import application, endpoints
+from flumegate.console.application import Endpoint
+from flumegate.console.permission import Permission
+from flumegate.processes.console import Console
 from rig.gateway import Gateway, run_gateway
+from rig.link import Control
 
 
 def ask(url: str, token: str, method: str = "GET", path: str = "/manage/targets") -> tuple[int, Any]:
@@ -73,6 +81,22 @@ def test_a_token_that_others_can_read_keeps_the_console_shut(tmp_path: Path) -> 
     with run_gateway(data_dir=tmp_path) as gateway:
         assert "chmod 600" in gateway.output.wait_for("console_not_opened")
         assert status_of_clients(gateway) == 200
+
+
+async def test_a_bug_while_it_is_opened_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An endpoint without a permission, or a library that is not there: never a console that is silently missing."""
+    monkeypatch.setattr(
+        application, "ENDPOINTS", (Endpoint("GET", "/a", endpoints.get_openapi, cast("Permission", None)),)
+    )
+    made = Console("127.0.0.1:0", tmp_path, Control(tmp_path / "link.sock").end)
+    made.begin()
+    assert made._opening is not None
+    await asyncio.wait([made._opening])
+    await made.close()
+    assert "console_not_opened" in capfd.readouterr().err
+    assert not (tmp_path / "console.url").exists()
 
 
 def test_a_control_that_takes_over_opens_the_console_again() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from flumegate import log
 from flumegate.manage.workers import RefusedError, Workers
 from flumegate.records.manage import (
     UNAVAILABLE,
@@ -63,6 +64,7 @@ async def force(workers: Workers, name: str, state: Forced) -> Targets:
     answers = await workers.force(ForceTarget(name, state))
     found = merge(answers)
     if found.targets:
+        log.event("info", "target_forced", target=name, state=state, silent=len(found.silent))
         return found
     refusals = [answer for answer in answers.values() if isinstance(answer, Refused) and answer != UNAVAILABLE]
     raise RefusedError(refusals[0] if refusals else UNAVAILABLE)

@@ -38,6 +38,7 @@ class Console:
     def begin(self) -> None:
         """Open it in the background."""
         self._opening = asyncio.create_task(self._open())
+        self._opening.add_done_callback(_tell_bug)
 
     async def close(self) -> None:
         """Finish what is under way, and leave no address behind."""
@@ -59,7 +60,7 @@ class Console:
         log.hide([token])
         try:
             self._listener = await asyncio.to_thread(_load, self._workers, token)
-        except asyncio.CancelledError:
+        except BaseException:
             end.close()
             raise
         self._listener.start(end)
@@ -70,6 +71,12 @@ class Console:
         except StartRefusedError as problem:
             log.event("warning", "console_url_not_kept", reason=problem, effect="the command line needs --url")
         log.event("info", "console_open", url=url, token=self._folder / TOKEN_NAME)
+
+
+def _tell_bug(opening: asyncio.Task[None]) -> None:
+    bug = None if opening.cancelled() else opening.exception()
+    if bug is not None:
+        log.event("error", "console_not_opened", bug=repr(bug)[:300], effect="everything else works")
 
 
 def _bind(address: str) -> socket.socket:
