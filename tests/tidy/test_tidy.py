@@ -21,7 +21,15 @@ WITHOUT_OWN_TEST = {
 PROVEN_ELSEWHERE = {
     # module -> the test file that proves it, where one scenario needs several modules at once
     "app.py": "tests/road",
+    "door/imagined.py": "tests/road/test_explain.py",
     "engine/attempt.py": "tests/road",
+    "engine/checks.py": "tests/road/test_health_checks.py",
+    "engine/coalesce.py": "tests/road/test_beside.py",
+    "engine/explain.py": "tests/road/test_explain.py",
+    "engine/hedge.py": "tests/road/test_beside.py",
+    "engine/mirror.py": "tests/road/test_beside.py",
+    "engine/passage.py": "tests/road",
+    "engine/trip.py": "tests/road",
     "engine/local.py": "tests/road",
     "engine/record.py": "tests/road",
     "engine/relay.py": "tests/road",
