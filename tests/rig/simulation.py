@@ -87,6 +87,8 @@ class World:
         self.now = 0.0
         self.sick: Callable[[str, float], Sickness | None] = lambda _target, _now: None
         self.noise = 0.0
+        self.slower: dict[str, float] = {}
+        """How many times longer than others a target takes."""
         self.attempts: list[Attempt] = []
         self.served: list[Served] = []
         self.opened: list[Attempt] = []
@@ -106,6 +108,11 @@ class World:
         """Let requests arrive, evenly but for a little jitter."""
         for number in range(round((end - start) * rate)):
             self.at(start + (number + self.dice.random()) / rate, lambda: Journey(self).begin())
+
+    def burst(self, time: float, requests: int) -> None:
+        """Let requests arrive at the same moment."""
+        for _ in range(requests):
+            self.at(time, lambda: Journey(self).begin())
 
     def run(self) -> None:
         """Let everything happen that is to happen."""
@@ -191,6 +198,7 @@ class Journey:
             sickness = Sickness(NOISE)
         seconds = (0.8 + 0.4 * world.dice.random()) * (ANSWER_SECONDS if sickness is None else sickness.seconds)
         if sickness is None:
+            seconds *= world.slower.get(name, 1.0)
             world.at(world.now + seconds, lambda: self._succeed(choice, probe, seconds))
         else:
             failure = sickness.failure

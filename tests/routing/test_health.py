@@ -89,6 +89,24 @@ def test_failures_in_a_row_open() -> None:
     assert health.availability(end) == (READY, end)
 
 
+def test_the_quickest_of_many_do_not_speak_for_all() -> None:
+    """Of hundreds that began together the failures come back first; only many of them open, or a bad rate."""
+    health = new()
+    for _ in range(100):
+        health.begin(NOW)
+    for _ in range(16):
+        health.fail(NOW, BROKEN, 0, probe=False)
+    assert state(health) == "closed"
+    health.fail(NOW, BROKEN, 0, probe=False)
+    assert state(health) == "open"
+    health = new()
+    for _ in range(1_000):
+        health.begin(NOW)
+    for _ in range(POLICY.min_requests):
+        health.fail(NOW, BROKEN, 0, probe=False)
+    assert state(health) == "open"
+
+
 def test_a_rate_of_failures_opens() -> None:
     """Of at least so many requests within the window; older ones are forgotten."""
     health = new()
@@ -180,12 +198,13 @@ def test_a_probe_that_gets_any_answer_closes(failure: Failure) -> None:
 
 
 def test_a_share_rises_after_an_outage() -> None:
-    """From a tenth to all; meanwhile two failures in a row are enough, afterwards the usual number."""
+    """From a tenth to all; meanwhile fewer failures in a row are enough, afterwards the usual number."""
     health = opened()
     end = NOW + POLICY.open_seconds
     succeed(health, end)
     assert [health.ramp(end + part * RAMP_SECONDS) for part in (0, 0.05, 0.5, 1, 9)] == [0.1, 0.1, 0.5, 1, 1]
-    fail(health, end + 1)
+    for _ in range(constants.RAMP_FAILURES - 1):
+        fail(health, end + 1)
     assert state(health) == "closed"
     fail(health, end + 1)
     assert state(health) == "open"
@@ -611,6 +630,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def everybody_is_counted_once(self) -> None:
         assert self.health.in_flight == len(self.untold) + self.told
+        assert self.health.unheard == len(self.untold)
 
     @invariant()
     def there_is_one_probe_at_most(self) -> None:

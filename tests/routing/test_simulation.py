@@ -29,6 +29,14 @@ def targets(names: str) -> tuple[Target, ...]:
     return tuple(Target(name, "x") for name in names)
 
 
+def three(strategy: str, seed: int = 1) -> World:
+    """Return a world with three targets; `tiers` is `priority` with each in a tier of its own."""
+    own = targets("abc")
+    if strategy == "tiers":
+        own = tuple(Target(target.provider, "x", tier=tier) for tier, target in enumerate(own))
+    return World(own, strategy="priority" if strategy == "tiers" else strategy, seed=seed)
+
+
 def outage(sickness: Sickness, own: str, other: str, seed: int, retry: Retry | None = None) -> World:
     """Let all targets fail for a minute."""
     world = World(targets(own), fallback=targets(other), retry=retry, seed=seed)
@@ -83,10 +91,7 @@ def flapping(now: float) -> Sickness | None:
 
 def one_sick(strategy: str, fault: Callable[[float], Sickness | None], seed: int = 1) -> World:
     """Let the first of three targets fail for a minute, beside one failure in a hundred everywhere."""
-    three = targets("abc")
-    if strategy == "tiers":
-        three = tuple(Target(target.provider, "x", tier=tier) for tier, target in enumerate(three))
-    world = World(three, strategy="priority" if strategy == "tiers" else strategy, seed=seed)
+    world = three(strategy, seed)
     world.sick = lambda target, now: fault(now) if target == "a" and START <= now < HEAL else None
     world.noise = 0.01
     world.arrive(0.0, END)
@@ -115,3 +120,29 @@ def test_one_sick_target_does_not_hurt(strategy: str, fault: Callable[[float], S
     assert max(world.most_probes.values(), default=0) <= 1
     assert world.share("a", HEAL + 15, END) >= 0.9 * (1 if strategy == "tiers" else 1 / 3)
     assert world.intruders == []
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_burst_opens_nothing(strategy: str) -> None:
+    """Five hundred requests at the same moment, again and again, with one failure in a hundred."""
+    world = three(strategy)
+    world.noise = 0.01
+    for second in range(20):
+        world.burst(float(second), 500)
+    world.run()
+    assert world.opened == []
+    assert world.errors(0) <= 0.001
+    if strategy != "tiers":
+        assert max(world.share(target, 0, 20) for target in "abc") <= 0.5
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_slower_target_is_no_sick_one(strategy: str) -> None:
+    """It keeps its share but where the strategy goes by latency or by what is under way."""
+    world = three(strategy)
+    world.slower["a"] = 4.0
+    world.arrive(0.0, 60.0)
+    world.run()
+    assert world.opened == []
+    if strategy in ("fastest", "least_busy"):
+        assert world.share("a", 10, 60) < 0.2

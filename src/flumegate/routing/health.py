@@ -18,16 +18,19 @@ from flumegate.snapshot import BreakerPolicy, Provider
 RAMP_SECONDS = 5.0
 """From the end of an outage to a target's full share."""
 RAMP_LEAST = 0.1
-RAMP_FAILURES = 2
+RAMP_FAILURES = 3
 """In a row, while its share still rises: a flapping target is soon left alone again."""
+ROW_SHARE = 0.2
+"""Failures in a row must be this part of the requests that wait for their answers: of many that begin together the
+failures come back first, because they are the quickest answers."""
 WINDOW_SECONDS = 5.0
 """Half of the time over which the rate of failures is judged."""
 OUT_SECONDS = 300.0
 """How long a refused credential is left alone."""
 BUDGET_MOST = 10.0
-BUDGET_SHARE = 0.15
+BUDGET_SHARE = 0.1
 """Repeated attempts that each request pays in for. With the reserve that a quiet target has, attempts stay below 1.2
-times the requests from the 200th request of an outage on."""
+times the requests from the 100th request of an outage on."""
 _SMOOTHING = 0.2
 
 State = Literal["closed", "open", "half_open"]
@@ -43,6 +46,7 @@ class Health:
         calm: nothing is wrong and nothing is limited: requests need not ask any further.
         in_flight: requests under way, each until its answer has ended.
         queued: requests that wait for a place there.
+        unheard: those under way of which nothing is known yet.
         latency: seconds to the first meaningful piece of an answer, smoothed; None = not measured yet.
         unwell: an active check of its provider failed.
     """
@@ -73,6 +77,7 @@ class Health:
         "queued",
         "siblings",
         "state",
+        "unheard",
         "unwell",
     )
 
@@ -86,6 +91,7 @@ class Health:
         self.calm = len(self.accounts) == 1
         self.in_flight = 0
         self.queued = 0
+        self.unheard = 0
         self.max_concurrency = 0
         self.max_queued = 0
         self.latency: float | None = None
@@ -190,6 +196,7 @@ class Health:
         """
         if not entered:
             self.in_flight += 1
+        self.unheard += 1
         self._next = account + 1
         if self.state == "closed" or now < self.open_until or self.probing or self.forced == "closed":
             return False
@@ -215,6 +222,7 @@ class Health:
 
     def succeed(self, now: float, account: int, *, probe: bool) -> None:
         """The target has begun to answer meaningfully."""
+        self.unheard -= 1
         self.failures = 0
         if now >= self._turn_at:
             self._turn(now)
@@ -238,6 +246,7 @@ class Health:
 
     def release(self, *, probe: bool) -> None:
         """The attempt ended without telling anything about the target: the client left, or the request was at fault."""
+        self.unheard -= 1
         if probe:
             self.probing = False
 
@@ -256,12 +265,13 @@ class Health:
                 if account < len(health.accounts):
                     health.accounts[account].out_until = now + OUT_SECONDS
                     health.calm = False
+        self.unheard -= 1
         if failure.blames_target:
             self._blame(now, probe=probe)
-        elif probe and failure.status:
-            self._close(now)  # whatever it answered, it is there
-        else:
-            self.release(probe=probe)
+        elif probe:
+            self.probing = False
+            if failure.status:
+                self._close(now)  # whatever it answered, it is there
 
     def cut(self, now: float) -> None:
         """An answer that had begun well broke off: it tells against the target, but not as a failure in a row."""
@@ -283,10 +293,14 @@ class Health:
         if probe:
             self.probing = False
             self._open(now)
-        elif self.state == "closed":
-            ramping = now - self.closed_at < RAMP_SECONDS
-            if self.failures >= (RAMP_FAILURES if ramping else self.policy.failures) or self._rate_is_bad():
-                self._open(now)
+        elif self.state == "closed" and (self._row_is_bad(now) or self._rate_is_bad()):
+            self._open(now)
+
+    def _row_is_bad(self, now: float) -> bool:
+        most = self.policy.failures
+        if now - self.closed_at < RAMP_SECONDS:
+            most = min(most, RAMP_FAILURES)
+        return self.failures >= most and self.failures >= ROW_SHARE * self.unheard
 
     def _rate_is_bad(self) -> bool:
         bad = self._bad + self._bad_before
