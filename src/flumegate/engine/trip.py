@@ -128,8 +128,7 @@ class Trip:
             extra = self._lines(outgoing, status)
             piped = head.streamed or (outgoing.translation is not None and exchange.stream)
             if call.ended and call.error is None and not piped:
-                self._settle_whole(plan, call, head, outgoing, extra)
-                return None
+                return self._settle_whole(plan, call, head, outgoing, extra)
             passage = self._passage(plan, head, outgoing, extra)
             await self._pass(passage, call, connection)
             engine.settlement.settle(exchange, passage.rest, cut=passage.cut)
@@ -190,16 +189,26 @@ class Trip:
         """Keep a hedged attempt that failed from being made again."""
         (self._tries or self._begin_tries()).note(choice.candidate, failure)
 
-    def _settle_whole(self, plan: Plan, call: Call, head: AnswerHead, outgoing: Outgoing, extra: bytes) -> None:
+    def _settle_whole(
+        self, plan: Plan, call: Call, head: AnswerHead, outgoing: Outgoing, extra: bytes
+    ) -> Choice | None:
+        """Settle an answer that is whole; return the attempt that follows one that is an error in spite of its 200."""
         exchange = self.exchange
         if outgoing.translation is None:
             last = whole(exchange, plan, call, head, extra)
         else:
             last = whole_translated(outgoing.translation, plan, call, head, extra)
+        if exchange.tap is not None and exchange.tap.failed and call.status < 400:
+            following = self._after(Failure("server", "error_in_answer", call.status))
+            if following is not None:
+                exchange.head_sent = False
+                return following
+            exchange.outcome, exchange.error_code = "upstream_error", "error_in_answer"
         self._succeed()
         if exchange.flight is not None:
             exchange.flight.end(Landed(plan, call))
         self.engine.settlement.settle(exchange, last)
+        return None
 
     def _begin_by(self) -> float:
         """Return when the attempt must have begun to be answered, so that other targets still have their time."""
