@@ -79,6 +79,23 @@ def test_what_is_forced_reaches_both_workers(gateway: Gateway, verb: str, state:
     assert states(gateway)["up/gpt-4o"] == {"w0": state, "w1": state}
 
 
+def test_what_is_forced_is_obeyed(gateway: Gateway) -> None:
+    """By both workers, whichever takes the connection; nothing listens at the target, which tells the two apart."""
+
+    def fates() -> set[tuple[int, str]]:
+        body = {"model": "up/gpt-4o", "messages": [{"role": "user", "content": "x"}]}
+        answers = [gateway.request("POST", "/v1/chat/completions", body=body, key=KEY) for _ in range(12)]
+        return {(answer.status, answer.json()["error"]["code"]) for answer in answers}
+
+    assert fates() == {(502, "upstream_connect_failed")}
+    assert flumegate(gateway, "target", "open", "up/gpt-4o").returncode == 0
+    ((status, code),) = fates()
+    assert (status, code) != (502, "upstream_connect_failed")
+    assert status == 503
+    assert flumegate(gateway, "target", "reset", "up/gpt-4o").returncode == 0
+    assert fates() == {(502, "upstream_connect_failed")}
+
+
 def test_a_worker_that_is_restarted_is_told_what_is_forced(gateway: Gateway) -> None:
     """It does not send to a target that the operator has shut."""
     assert flumegate(gateway, "target", "open", "up/gpt-4o").returncode == 0

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
-from flumegate.manage.targets import merge, together
+from pathlib import Path
+
+import pytest
+
+from flumegate.manage.targets import force, merge, together
+from flumegate.manage.workers import RefusedError
+from flumegate.processes import link
 from flumegate.records.manage import UNAVAILABLE, Refused, TargetList, TargetState
+from rig.link import Control, connected, until
 
 
 def test_what_is_under_way_is_summed_and_the_rest_is_the_worst() -> None:
@@ -30,3 +37,21 @@ def test_answers_are_kept_by_worker() -> None:
         ("b", ["w0"]),
     ]
     assert found.silent == ["w2"]
+
+
+async def test_a_worker_that_is_told_later_is_not_called_unavailable_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator learns that it may still happen."""
+    monkeypatch.setattr(link, "REPLY_SECONDS", 0.01)
+    control = Control(tmp_path / "link.sock")
+    await control.end.open()
+    async with connected(control.end.path):
+        await until(control, lambda: bool(control.hellos))
+        with pytest.raises(RefusedError, match="told as soon as it reads") as refused:
+            await force(control.end, "up/a", "open")
+    assert refused.value.code == "worker_unavailable"
+    await control.end.idle.wait()
+    control.end.close()
+    with pytest.raises(RefusedError, match="Try again"):
+        await force(control.end, "up/a", "open")

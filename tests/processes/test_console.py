@@ -39,6 +39,7 @@ def test_the_first_start_makes_a_token_that_only_its_user_can_read() -> None:
     with run_gateway() as gateway:
         url = gateway.wait_console()
         token = gateway.admin_token
+        assert gateway.logs().index("flumegate ready") < gateway.logs().index("console_open")
         assert re.fullmatch(r"fg-admin-[0-9A-Za-z_-]{43}", token)
         for name in ("admin.token", "console.url"):
             assert stat.S_IMODE((gateway.data_dir / name).stat().st_mode) == 0o600

@@ -187,6 +187,19 @@ async def test_a_target_that_nobody_has_is_forgotten(control: Control) -> None:
         assert control.end.forced == {}
 
 
+async def test_without_a_worker_nothing_changes(control: Control) -> None:
+    """Whoever is told that nobody answered can rely on it; what was forced before stays."""
+    assert await control.end.force(OPEN) == {}
+    assert control.end.forced == {}
+    async with connected(control.end.path) as worker:
+        worker.answer = obey
+        await joined(control, 1)
+        await control.end.force(OPEN)
+    await control.end.idle.wait()
+    assert await control.end.force(ForceTarget(OPEN.name, "auto")) == {}
+    assert control.end.forced == {OPEN.name: OPEN}
+
+
 async def test_a_target_that_one_worker_has_is_kept(control: Control) -> None:
     """The others may come to know it later."""
     async with connected(control.end.path, name="w0") as first, connected(control.end.path, name="w1") as second:

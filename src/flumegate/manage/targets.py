@@ -22,6 +22,10 @@ from flumegate.records.manage import (
 
 _BADNESS: Sequence[TargetStanding] = ("closed", "forced_closed", "half_open", "open", "forced_open")
 
+_TOLD_LATER = Refused(
+    UNAVAILABLE.code, "No worker answered in time; each is told as soon as it reads. List the targets to see whether."
+)
+
 
 class Target(msgspec.Struct, frozen=True):
     """A target over all workers, and in each."""
@@ -67,7 +71,9 @@ async def force(workers: Workers, name: str, state: Forced) -> Targets:
         log.event("info", "target_forced", target=name, state=state, silent=len(found.silent))
         return found
     refusals = [answer for answer in answers.values() if isinstance(answer, Refused) and answer != UNAVAILABLE]
-    raise RefusedError(refusals[0] if refusals else UNAVAILABLE)
+    if refusals:
+        raise RefusedError(refusals[0])
+    raise RefusedError(_TOLD_LATER if found.silent else UNAVAILABLE)
 
 
 def merge(answers: Mapping[str, Answer]) -> Targets:

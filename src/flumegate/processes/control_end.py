@@ -119,14 +119,18 @@ class ControlEnd:
     async def force(self, question: ForceTarget) -> dict[str, Answer]:
         """Force a target in every worker, now and whenever one connects; return the answers by worker.
 
-        Where every worker says that there is no such target, nothing is kept of it anywhere.
+        Nothing is kept of it where there is no worker, or where every worker says that there is no such target.
         """
+        before = self.forced.get(question.name)
         self.forced[question.name] = question
         answers = await self.ask_all(question)
-        if answers and all(isinstance(answer, Refused) and answer != UNAVAILABLE for answer in answers.values()):
-            if self.forced.get(question.name) is question:
-                del self.forced[question.name]
-            await self.ask_all(ForceTarget(question.name, "auto"))
+        unknown = all(isinstance(answer, Refused) and answer != UNAVAILABLE for answer in answers.values())
+        if unknown and self.forced.get(question.name) is question:
+            del self.forced[question.name]
+            if answers:
+                await self.ask_all(ForceTarget(question.name, "auto"))
+            elif before is not None:
+                self.forced[question.name] = before
         return answers
 
     @property
