@@ -8,8 +8,6 @@ import socket
 from pathlib import Path
 from time import monotonic, time
 
-from msgspec.structs import replace
-
 from flumegate.door.imagined import imagine
 from flumegate.door.server import Server
 from flumegate.engine import memory
@@ -24,12 +22,10 @@ from flumegate.records.manage import (
     Answer,
     Explain,
     Explained,
-    Forced,
     ForceTarget,
     Question,
     Refused,
     TargetList,
-    TargetStanding,
 )
 from flumegate.records.tally import Tally
 from flumegate.snapshot import Snapshot
@@ -40,7 +36,6 @@ SWEEP_SECONDS = 0.25
 SYNC_TURNS = 2
 HOUSEKEEPING_TURNS = 4
 GIVE_BACK_TURNS = 8
-_STANDING: dict[Forced, TargetStanding] = {"open": "forced_open", "closed": "forced_closed"}
 
 
 class WorkerApp:
@@ -135,11 +130,8 @@ class WorkerApp:
                 f"There is no target {question.name[:100]!r}; GET /manage/targets lists them, as provider/model.",
             )
         named = question.name if isinstance(question, ForceTarget) else None
-        states = [state for state in engine.target_states(monotonic()) if named is None or state.name == named]
-        forced = engine.healths.forced
-        # A target that has had no request yet has no health either, but it may be forced already.
         return TargetList(
-            [replace(each, state=_STANDING[forced[each.name]]) if each.name in forced else each for each in states]
+            [state for state in engine.target_states(monotonic()) if named is None or state.name == named]
         )
 
     async def drain(self, seconds: float) -> None:

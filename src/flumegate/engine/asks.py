@@ -37,8 +37,12 @@ def ask_of(exchange: Exchange, course: Course) -> Ask:
         if not affinity and by != "session":
             affinity = prefix_of(exchange.body)
     needs = needs_of(exchange.body) if course.may_lack else frozenset()
-    input_tokens = len(exchange.body) // BYTES_A_TOKEN
-    return Ask(affinity, needs, input_tokens, EXPECTED_OUTPUT_TOKENS, failover)
+    return Ask(affinity, needs, *expected_tokens(exchange), failover)
+
+
+def expected_tokens(exchange: Exchange) -> tuple[int, int]:
+    """Return input and output tokens that a request is expected to need, before anybody knows: to compare prices."""
+    return len(exchange.body) // BYTES_A_TOKEN, EXPECTED_OUTPUT_TOKENS
 
 
 def set_deadline(exchange: Exchange, timeout: float | None) -> None:

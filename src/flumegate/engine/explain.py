@@ -15,7 +15,7 @@ import msgspec
 
 from flumegate.catalog.rates import cost_micros
 from flumegate.dialects.needs import lacks
-from flumegate.engine.asks import ask_of, set_deadline
+from flumegate.engine.asks import ask_of, expected_tokens, set_deadline
 from flumegate.engine.outgoing import Outgoing
 from flumegate.engine.prepare import prepare
 from flumegate.engine.request import write_head
@@ -85,7 +85,8 @@ async def _follow(engine: Engine, exchange: Exchange, told: dict[str, object]) -
         choice: Choice = course.straight
         ask = Ask()
     else:
-        ask = ask_of(exchange, course)
+        input_tokens, output_tokens = expected_tokens(exchange)
+        ask = ask_of(exchange, course)._replace(input_tokens=input_tokens, output_tokens=output_tokens)
         now = monotonic()
         dice = copy.copy(engine.dice)
         drawn = None if course.only is not None else course.quick(dice)

@@ -28,7 +28,7 @@ from flumegate.exchange import Exchange
 from flumegate.gates import GATES
 from flumegate.records.manage import Forced, TargetState
 from flumegate.routing.course import Course
-from flumegate.routing.health import Healths
+from flumegate.routing.health import FORCED, Healths
 from flumegate.routing.planner import Planner
 from flumegate.snapshot import Snapshot
 from flumegate.upstream.pool import Upstream
@@ -77,7 +77,8 @@ class Engine:
         """Return how every target fares: those that are configured, and those that were asked for otherwise."""
         states = self.healths.states(now)
         known = {state.name for state in states}
-        return states + [TargetState(name, "closed") for name in self.planner.targets if name not in known]
+        unasked = [name for name in self.planner.targets if name not in known]
+        return states + [TargetState(name, FORCED[self.healths.forced.get(name, "auto")]) for name in unasked]
 
     def force_target(self, name: str, state: Forced) -> bool:
         """Keep a target's breaker open or closed, or let it decide again; False = there is no such target."""

@@ -244,7 +244,7 @@ class Trip:
     def _after_status(self, call: Call) -> Choice | None:
         """Judge an error answer by its head; return the attempt that follows instead of passing it on."""
         failure = of_status(call.status, retry_after_of(call.headers, time()))
-        if failure is None or failure.kind == "refused":
+        if failure is None or (failure.kind == "refused" and not may_repeat(self._course.retry, failure)):
             self._succeed()  # a target that refuses a request is well
             return None
         return self._after(failure)

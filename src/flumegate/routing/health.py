@@ -35,6 +35,7 @@ _SMOOTHING = 0.2
 
 State = Literal["closed", "open", "half_open"]
 Forced = Literal["auto", "open", "closed"]
+FORCED: dict[Forced, TargetStanding] = {"auto": "closed", "open": "forced_open", "closed": "forced_closed"}
 READY, FULL, SOFT, SHUT = range(4)
 """Ranks of availability: at once; after a wait in its queue; only where nothing else is left; not at all."""
 
@@ -328,7 +329,7 @@ class Health:
         rank, until = self.availability(now)
         state: TargetStanding = self.state
         if self.forced != "auto":
-            state = "forced_open" if self.forced == "open" else "forced_closed"
+            state = FORCED[self.forced]
         elif self.unwell:
             state = "open"
         elif state == "open" and now >= self.open_until:
