@@ -44,7 +44,8 @@ def answer(
 def refuse(exchange: Exchange, error: GatewayError, extra: bytes) -> bytes:
     """Return an error answer in the caller's dialect."""
     exchange.error_code = error.code
-    exchange.outcome = "failed" if error.kind.origin == "upstream" or exchange.sent is not None else "refused"
+    asked = exchange.sent is not None or (error.kind.origin == "upstream" and exchange.attempts)
+    exchange.outcome = "failed" if asked else "refused"
     if error.close:
         exchange.reply.keep_alive = False
     if error.retry_after is not None:

@@ -18,10 +18,10 @@ def may_repeat(policy: Retry, failure: Failure) -> bool:
     """Tell whether a failure may pass, so that asking the same target again makes sense."""
     if failure.kind in ("connect", "timeout", "busy"):
         return True
-    if failure.kind in ("server", "limited"):
-        # An error inside a 200, garbage and the like stand for a 502.
-        return (failure.status if failure.status >= 400 else 502) in policy.on_status
-    return False
+    if failure.status >= 400:
+        return failure.status in policy.on_status
+    # An error inside a 200, garbage and the like stand for a 502.
+    return failure.kind in ("server", "limited") and 502 in policy.on_status
 
 
 def delay(policy: Retry, repeats: int, failure: Failure, dice: float) -> float | None:

@@ -16,7 +16,7 @@ from flumegate.routing import retry
 from flumegate.routing.balance import Dice, Entry, order
 from flumegate.routing.course import Candidate, Choice, Course, Stage
 from flumegate.routing.failure import Failure
-from flumegate.routing.health import FULL, READY, SHUT, SOFT
+from flumegate.routing.health import FULL, READY, SHUT, SOFT, Health
 
 
 class Ask(NamedTuple):
@@ -70,7 +70,8 @@ class Tries:
             deadline: when the client's patience ends.
         """
         self.note(candidate, failure)
-        if not failure.elsewhere or self.made >= self._most or now >= deadline:
+        worth = failure.elsewhere or retry.may_repeat(self._course.retry, failure)
+        if not worth or self.made >= self._most or now >= deadline:
             return None
         if failure.kind in ("credential", "limited") and candidate.health.spare_account(account, now):
             return Choice(candidate, candidate.health.pick_account(now))
@@ -92,10 +93,17 @@ class Tries:
         rank, _ = health.availability(now)
         if rank in (READY, SOFT) or (rank == FULL and health.queued < health.max_queued):
             return Choice(choice.candidate, health.pick_account(now), queued=rank == FULL)
-        other = self._untried(now) if self._ask.failover else None
+        other = (self._untried(now) or self._ready_again(now)) if self._ask.failover else None
         if other is None:
             raise none_left(self._course, now)
         return other
+
+    def _ready_again(self, now: float) -> Choice | None:
+        """Return a target that failed earlier, if its failure may have passed."""
+        for candidate, failures in reversed(self._failures.items()):
+            if retry.may_repeat(self._course.retry, failures[-1]) and candidate.health.availability(now)[0] == READY:
+                return Choice(candidate, candidate.health.pick_account(now))
+        return None
 
     def others(self, candidate: Candidate, now: float) -> int:
         """Return how many targets could follow this one: time must be left for them."""
@@ -203,7 +211,7 @@ def none_left(course: Course, now: float) -> GatewayError:
     states = [(candidate.health, *candidate.health.availability(now)) for candidate in course.candidates]
     shut = [until for _, rank, until in states if rank == SHUT]
     wait = max(1, math.ceil(min(shut) - now)) if shut else 1
-    if len(shut) < len(states):
+    if any(rank == FULL for _, rank, _ in states):
         return GatewayError(
             UNAVAILABLE,
             "targets_busy",
@@ -211,7 +219,7 @@ def none_left(course: Course, now: float) -> GatewayError:
             "is its queue. Try again shortly.",
             retry_after=1,
         )
-    if all(health.state == "closed" and not health.unwell and health.forced == "auto" for health, _, _ in states):
+    if all(rank == SHUT and health.state == "closed" and _is_left_to_itself(health) for health, rank, _ in states):
         return GatewayError(
             UPSTREAM_LIMITED,
             "targets_limited",
@@ -226,3 +234,7 @@ def none_left(course: Course, now: float) -> GatewayError:
         f"Try again in {wait} s.",
         retry_after=wait,
     )
+
+
+def _is_left_to_itself(health: Health) -> bool:
+    return health.forced == "auto" and not health.unwell
