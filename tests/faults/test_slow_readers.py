@@ -30,7 +30,7 @@ KINDS = [
     Pair("chat", "openai"),
     Pair("messages", "anthropic"),
     Pair("messages", "openai"),
-    Pair("chat", "gemini"),
+    Pair("ollama", "openai"),
     None,  # a download through the transparent lane
 ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from rig import raw, road
 
 CLIENTS = ("chat", "messages", "responses", "ollama", "gemini")
 PROVIDERS = ("openai", "anthropic", "ollama", "gemini", "bedrock")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 _AT_HOME = {"chat": "openai", "responses": "openai", "messages": "anthropic", "ollama": "ollama", "gemini": "gemini"}
 
 
@@ -94,9 +96,9 @@ def said(client: str, answer: raw.Answer) -> Said:
 
 
 def _documents(body: bytes, *, streamed: bool) -> Iterator[dict[str, Any]]:
-    lines = body.split(b"\n") if streamed else [body]
+    lines = _LINE_END.split(body) if streamed else [body]
     for line in lines:
-        data = line.strip(b"\r").removeprefix(b"data: ")
+        data = line.removeprefix(b"data: ")
         if data.startswith(b"{"):
             with contextlib.suppress(ValueError):
                 yield json.loads(data)
