@@ -122,6 +122,8 @@ def _config(mock: int, good: int) -> dict[str, Any]:
         dialect = {"claude": "anthropic", "llama": "ollama"}.get(name, "openai_compatible")
         providers[name] = _provider(dialect, gone if name == "gone" else mock)
     failing = ["gone/m", "chat/mock-fault:status=500", "claude/mock-fault:status=529", "llama/mock-fault:garbage"]
+    for name in ("chat", "claude", "llama"):
+        models[f"refusing-{name}"] = {"targets": [f"{name}/mock-fault:status=400", "good/good"]}
     sick = {name: f"chat/mock-fault:status=500,code={name}" for name in ("first", "second", "third", "lone")}
     models |= {
         "mixed": {"targets": [*failing, "good/good"]},
@@ -227,6 +229,17 @@ def test_what_one_target_cannot_be_asked_the_next_one_is(place: Place) -> None:
     row = row_of(place.gateway, refused.name)
     assert (row["status"], row["outcome"], row["error_code"]) == (400, "refused", "not_translatable")
     assert not place.mock.ledger(tag=f"nonce-{refused.name}")
+
+
+@pytest.mark.parametrize("target", ["chat", "claude", "llama"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_request_that_is_refused_is_asked_nowhere_else(place: Place, target: str, streamed: bool) -> None:
+    """400 is the client's to mend, in whichever dialect it is said: one call, and no word of retries."""
+    place.asked()
+    got = routes.ask(place.gateway, f"refusing-{target}", stream=streamed)
+    assert (got.status, "x-should-retry" in got.headers) == (400, False)
+    assert len(routes.tried(place.gateway, got.name)) == 1
+    assert not place.asked()
 
 
 def test_a_fallback_has_fallbacks_of_its_own(place: Place) -> None:

@@ -347,7 +347,7 @@ def test_a_request_comes_to_an_end(
         assert choice.candidate.health.availability(now)[0] != SHUT
         choice = fails(tries, choice, failures[made], now, deadline)
         made += 1
-    assert made <= max(retries + 1, min(10, own + others))
+    assert made <= max(retries + 1, min(10, (own + others) * credentials))
 
 
 def test_a_stage_with_one_target_throws_no_dice() -> None:

@@ -76,11 +76,9 @@ _OF_KIND: dict[Kind, Class] = {
 
 def of_error(error: GatewayError, status: int = 0) -> Failure:
     """Return what an error of an attempt means; `status` is that of the upstream's answer, if one came."""
+    if (known := of_status(status, error.retry_after)) is not None:
+        return known._replace(code=error.code)  # in whatever words it was told: a 401 is the credential's fault
     kind = _OF_KIND.get(error.kind)
     if kind is None:
-        if error.kind.origin == "client":
-            kind = "unsaid"
-        else:
-            known = of_status(status)
-            kind = known.kind if known is not None else "refused"
+        kind = "unsaid" if error.kind.origin == "client" else "refused"
     return Failure(kind, error.code, status, error.retry_after)

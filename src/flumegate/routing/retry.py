@@ -9,9 +9,9 @@ MOST_ATTEMPTS = 10
 """For one request, whatever is configured."""
 
 
-def most_attempts(policy: Retry, targets: int) -> int:
-    """Return how many attempts a request may make in all: its retries, or one at each target where those are more."""
-    return min(max(policy.max_retries + 1, targets), max(policy.max_retries + 1, MOST_ATTEMPTS))
+def most_attempts(policy: Retry, accounts: int) -> int:
+    """Return how many attempts a request may make in all: its retries, or one for each target's every credential."""
+    return min(max(policy.max_retries + 1, accounts), max(policy.max_retries + 1, MOST_ATTEMPTS))
 
 
 def may_repeat(policy: Retry, failure: Failure) -> bool:

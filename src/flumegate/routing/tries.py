@@ -45,7 +45,8 @@ class Tries:
         """Of the stages that were entered so far."""
         self._failures: dict[Candidate, list[Failure]] = {}
         """What each target failed by, in the order in which they were tried."""
-        self._most = retry.most_attempts(course.retry, len(course.candidates))
+        accounts = sum(len(candidate.plans) for candidate in course.candidates)
+        self._most = retry.most_attempts(course.retry, accounts)
         self.made = 0
 
     def first(self, now: float) -> Choice:
