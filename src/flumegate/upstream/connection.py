@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 131_072
 """An answer's head beyond this is refused; large providers stay below 8 KB."""
 WRITE_BUFFER_BYTES = 65_536
+READ_BYTES = 65_536
+"""Most bytes of one read. What it holds waits in memory for a client that reads slowly, and is translated in one go
+while everybody else waits."""
+_buffer = bytearray(READ_BYTES)
+_view = memoryview(_buffer)  # one for all connections: each read is parsed, and copied by the parser, before the next
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """A connection to one origin."""
 
     __slots__ = (
@@ -75,13 +80,16 @@ class Connection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment] # asyncio types the argument as BaseTransport
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
+        return _buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         call = self.call
         if call is None:
             self.close()  # bytes that nobody asked for: whatever they are, the connection is no longer clean
             return
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(_view[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not call.ended:
                 self._fail(errors.garbage(call.provider, f"not HTTP/1.1 ({str(error)[:80]})"))
@@ -89,7 +97,7 @@ class Connection(asyncio.Protocol):
             self._dirty = True
         sink = call.sink
         if sink is None:
-            self._begin_answer(call, len(data))
+            self._begin_answer(call, nbytes)
             return
         pieces = call.pieces
         if pieces:
@@ -97,7 +105,7 @@ class Connection(asyncio.Protocol):
             self._head_bytes = 0
             sink.push(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         elif not call.ended:
-            self._head_bytes += len(data)
+            self._head_bytes += nbytes
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._fail(errors.garbage(call.provider, "its trailers are too large"))
                 return
