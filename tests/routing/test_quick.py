@@ -94,3 +94,16 @@ def test_a_single_target_needs_no_dice() -> None:
         choice = course_of(strategy, (1, 0)).quick(random.Random(1))
         assert choice is not None
         assert choice.candidate.target.provider == "a"
+
+
+def test_no_herd_runs_to_a_target_that_was_never_measured() -> None:
+    """Of a burst it gets its part, as any other: what is under way there counts from the first request on."""
+    course = course_of("fastest", (1, 0), (1, 0), (1, 0))
+    for candidate in course.candidates[:2]:
+        candidate.health.measure(0.5)
+    dice = random.Random(7)
+    for _ in range(600):
+        choice = course.quick(dice)
+        assert choice is not None
+        choice.candidate.health.begin(1.0)
+    assert [candidate.health.in_flight for candidate in course.candidates] == pytest.approx([200] * 3, abs=60)

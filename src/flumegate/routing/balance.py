@@ -86,15 +86,16 @@ def _fastest(entries: Sequence[Entry], dice: Dice, _: bytes) -> list[int]:
     if len(drawn) < 2 or dice.random() < EXPLORE:
         return drawn
     first, second = entries[drawn[0]], entries[drawn[1]]
-    if _expected(second, first) < _expected(first, second):
+    if is_quicker(second.latency, second.load, first.latency, first.load):
         drawn[:2] = drawn[1], drawn[0]
     return drawn
 
 
-def _expected(entry: Entry, other: Entry) -> float:
-    """Return how long a request may take there; a target that was never measured is taken to be like the other one."""
-    latency = other.latency if entry.latency is None else entry.latency
-    return (1.0 if latency is None else latency) * (entry.load + 1)
+def is_quicker(latency: float | None, load: int, other_latency: float | None, other_load: int) -> bool:
+    """Tell whether one target may answer before another; one that was never measured is taken to be like the other."""
+    if latency is None or other_latency is None:
+        return load < other_load
+    return latency * (load + 1) < other_latency * (other_load + 1)
 
 
 def _cheapest(entries: Sequence[Entry], dice: Dice, _: bytes) -> list[int]:

@@ -263,9 +263,8 @@ class Health:
         elif failure.kind == "credential":
             # 403 may be about this model alone; the others are about the credential itself.
             for health in [self] if failure.status == 403 else self.siblings:
-                if account < len(health.accounts):
-                    health.accounts[account].out_until = now + OUT_SECONDS
-                    health.calm = False
+                health.accounts[account].out_until = now + OUT_SECONDS
+                health.calm = False
         self.unheard -= 1
         if failure.blames_target:
             self._blame(now, probe=probe)

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from flumegate.routing.balance import EXPLORE, Dice
+from flumegate.routing.balance import EXPLORE, Dice, is_quicker
 
 if TYPE_CHECKING:
     from flumegate.routing.course import Candidate
@@ -73,11 +73,7 @@ def _fastest(candidates: list[Candidate]) -> Draw:
         second = others[first](dice)
         if dice.random() < EXPLORE:
             return first
-        return second if _expected(second) < _expected(first) else first
+        one, other = second.health, first.health
+        return second if is_quicker(one.latency, one.in_flight, other.latency, other.in_flight) else first
 
     return draw
-
-
-def _expected(candidate: Candidate) -> float:
-    health = candidate.health
-    return 0.0 if health.latency is None else health.latency * (health.in_flight + 1)
