@@ -526,6 +526,46 @@ def test_forcing_holds_for_targets_to_come() -> None:
     assert not healths.force("up/other", "auto")
 
 
+def test_a_provider_that_failed_its_check_has_no_well_targets() -> None:
+    """Not one that nobody asked for when it was checked either."""
+    healths = Healths()
+    healths.of(provider(), "m", POLICY, loose=False).check(well=False)
+    assert healths.of(provider(), "n", POLICY, loose=False).availability(NOW)[0] == SHUT
+
+
+def test_operators_see_how_a_target_fares() -> None:
+    """What is done by hand or by a check comes before what the breaker says; times are those that are left."""
+    healths = Healths()
+    health = healths.of(provider(more_credentials=("k1",)), "m", POLICY, loose=False)
+
+    def states() -> tuple[str, float, bool]:
+        (seen,) = healths.states(NOW)
+        return seen.state, seen.until_seconds, seen.cooling
+
+    assert states() == ("closed", 0.0, False)
+    fail(health, NOW, LIMITED._replace(retry_after=3.0), account=0)
+    assert states() == ("closed", 0.0, False)
+    fail(health, NOW, LIMITED._replace(retry_after=7.0), account=1)
+    assert states() == ("closed", 3.0, True)
+    health.force("auto")
+    opened(health, NOW - 2)
+    assert states() == ("open", 3.0, False)
+    health.open_until = NOW
+    assert states() == ("half_open", 0.0, False)
+    health.check(well=False)
+    assert states() == ("open", POLICY.open_seconds, False)
+    health.force("open")
+    assert states() == ("forced_open", POLICY.open_seconds, False)
+    health.force("closed")
+    assert states() == ("forced_closed", 0.0, False)
+    health.measure(0.1234)
+    fail(health, NOW, CREDENTIAL)
+    health.begin(NOW)
+    seen = health.standing(NOW)
+    assert (seen.name, seen.in_flight, seen.latency_ms, seen.last_error) == ("up/m", 1, 123.4, "upstream_401")
+    assert (seen.credentials, seen.credentials_out) == (2, 1)
+
+
 class Life(RuleBasedStateMachine):
     """A target's life: attempts that begin and end in any order, somebody at the switch, and a clock."""
 

@@ -225,3 +225,34 @@ def test_a_transparent_request_may_name_its_upstream() -> None:
     assert plans.transparent("GET", b"/files", upstream="b").provider.name == "b"
     with pytest.raises(GatewayError, match="allowed_endpoints"):
         plans.transparent("GET", b"/batches", upstream="b")
+
+
+def test_a_detour_leads_elsewhere_for_another_models_request() -> None:
+    """The body names what the client asked for, so the target's own name is spliced in; it is remembered, too."""
+    known = snapshot(
+        provider("up"),
+        provider("other"),
+        models={
+            "asked": Route((Target("up", "asked"),)),
+            "use": Route((Target("other", "real"),), fallback=("asked",)),
+        },
+    )
+    plans = planner_of(known)
+    course = plans.detour(CHAT, "use", "asked")
+    assert (course.name, names(course)) == ("use", [["other/real"], ["up/asked"]])
+    assert [candidate.plans[0].splice for candidate in course.candidates] == [b'"real"', b""]
+    assert plans.detour(CHAT, "use", "asked") is course
+    assert plans.detour(CHAT, "use", "unheard-of").candidates[1].plans[0].splice == b'"asked"'
+    for number in range(REMEMBERED):
+        plans.detour(CHAT, "use", f"m{number}")
+    assert plans.detour(CHAT, "use", "asked") is not course
+
+
+def test_what_is_configured_can_be_listed() -> None:
+    """Targets by name, and how a model's route is found."""
+    wildcard = Wildcard("claude-", "", Route((Target("up", ""),)))
+    plans = planner_of(snapshot(provider(), models={"alias": Route((Target("up", "real"),))}, wildcards=(wildcard,)))
+    assert sorted(plans.targets) == ["up", "up/real"]
+    assert len({plans.how("alias"), plans.how("claude-x"), plans.how("up/m"), plans.how("", "up")}) == 4
+    with pytest.raises(GatewayError):
+        plans.how("unheard-of")
