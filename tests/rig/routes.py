@@ -6,7 +6,10 @@ behind. One worker serves, because each has its own view of how targets fare.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import itertools
+import json
 from typing import Any, NamedTuple
 
 from rig import raw, road
@@ -94,3 +97,15 @@ def tried(gateway: Gateway, name: str) -> list[Tried]:
         assert each["started_us"] <= each["ended_us"]
     assert [each["started_us"] for each in attempts] == sorted(each["started_us"] for each in attempts)
     return [Tried(each["target"], each["status"], each["outcome"]) for each in attempts]
+
+
+def manage(gateway: Gateway, method: str, path: str) -> Any:
+    """Ask the console."""
+    url = gateway.wait_console()
+    connection = http.client.HTTPConnection(url.removeprefix("http://").rstrip("/"), timeout=20)
+    with contextlib.closing(connection):
+        connection.request(method, path, headers={"authorization": f"Bearer {gateway.admin_token}"})
+        reply = connection.getresponse()
+        text = reply.read()
+        assert reply.status == 200, text
+        return json.loads(text)

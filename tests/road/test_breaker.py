@@ -5,9 +5,6 @@ The upstream is scripted and answers when the test lets it, so who is the probe 
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -33,7 +30,7 @@ class Place(NamedTuple):
 
     def open(self, model: str) -> None:
         """Let a target fail until it is left alone."""
-        manage(self.gateway, "POST", f"/manage/targets/p-{model}/m/reset")
+        routes.manage(self.gateway, "POST", f"/manage/targets/p-{model}/m/reset")
         self.upstream.play(SICK)
         for _ in range(FAILURES):
             assert routes.ask(self.gateway, model).status == 500
@@ -41,24 +38,12 @@ class Place(NamedTuple):
 
     def standing(self, model: str) -> str:
         """Return how the target fares, as the console tells."""
-        listed = manage(self.gateway, "GET", "/manage/targets")
+        listed = routes.manage(self.gateway, "GET", "/manage/targets")
         return str(next(each["state"] for each in listed["targets"] if each["name"] == f"p-{model}/m"))
 
     def await_probe(self, model: str) -> None:
         """Return once the next request would be the probe."""
         road.eventually(lambda: self.standing(model) == "half_open", f"{model} may be tried again")
-
-
-def manage(gateway: Gateway, method: str, path: str) -> Any:
-    """Ask the console."""
-    url = gateway.wait_console()
-    connection = http.client.HTTPConnection(url.removeprefix("http://").rstrip("/"), timeout=20)
-    with contextlib.closing(connection):
-        connection.request(method, path, headers={"authorization": f"Bearer {gateway.admin_token}"})
-        reply = connection.getresponse()
-        text = reply.read()
-        assert reply.status == 200, text
-        return json.loads(text)
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +66,14 @@ def _forget(place: Place) -> None:
 def test_a_target_that_fails_again_and_again_is_left_alone(place: Place, stream: bool) -> None:
     """The next request is refused without a call, is told when to come again, and recorded as refused."""
     place.open("opens")
-    manage(place.gateway, "POST", "/manage/targets/p-opens/m/open")  # it stays so, however slow the machine is
+    routes.manage(place.gateway, "POST", "/manage/targets/p-opens/m/open")  # it stays so, however slow the machine is
     got = routes.ask(place.gateway, "opens", stream=stream)
     assert (got.status, got.code, got.complete) == (503, "no_target_available", True)
     assert int(got.headers["retry-after"]) >= 1
     assert not place.upstream.requests
     row = row_of(place.gateway, got.name)
     assert (row["outcome"], row["error_code"], row["attempts"]) == ("refused", "no_target_available", [])
-    manage(place.gateway, "POST", "/manage/targets/p-opens/m/reset")
+    routes.manage(place.gateway, "POST", "/manage/targets/p-opens/m/reset")
     place.upstream.play(WHOLE)
     assert routes.ask(place.gateway, "opens", stream=stream).status == 200
 
@@ -145,11 +130,11 @@ def test_a_client_that_leaves_while_it_is_the_probe_gives_the_place_back(place: 
 def test_operators_open_and_close(place: Place) -> None:
     """Open: nothing goes there. Closed: requests go there whatever becomes of them."""
     place.upstream.play(SICK)
-    manage(place.gateway, "POST", "/manage/targets/p-forced/m/open")
+    routes.manage(place.gateway, "POST", "/manage/targets/p-forced/m/open")
     assert routes.ask(place.gateway, "forced").code == "no_target_available"
     assert not place.upstream.requests
     assert place.standing("forced") == "forced_open"
-    manage(place.gateway, "POST", "/manage/targets/p-forced/m/close")
+    routes.manage(place.gateway, "POST", "/manage/targets/p-forced/m/close")
     for _ in range(2 * FAILURES):
         assert routes.ask(place.gateway, "forced").status == 500
     assert place.standing("forced") == "forced_closed"
@@ -165,7 +150,7 @@ def test_refusals_of_requests_leave_a_target_well(place: Place) -> None:
 
 def test_a_target_that_is_left_alone_is_passed_over(place: Place) -> None:
     """Where there is another, requests go there at once: one attempt."""
-    manage(place.gateway, "POST", "/manage/targets/p-beside/m/open")
+    routes.manage(place.gateway, "POST", "/manage/targets/p-beside/m/open")
     place.upstream.play(WHOLE)
     got = routes.ask(place.gateway, "beside")
     assert (got.status, got.attempts, got.headers["x-flumegate-model"]) == (200, 1, "spare")
