@@ -172,7 +172,7 @@ class Journey:
         self._deadline = world.now + timeout
         self._made = 0
         session = b"session %d" % world.dice.randrange(1_000)
-        self._tries = Tries(world.course, Ask(affinity=session), world.dice)
+        self._tries = Tries(world.course, Ask(session=session), world.dice)
 
     def begin(self) -> None:
         """Make the first attempt, if there is a target for it."""

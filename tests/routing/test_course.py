@@ -43,12 +43,6 @@ def test_what_is_to_be_done_beside_choosing_is_seen_at_once(beside: dict[str, An
     assert not course_of(*targets("a"), **beside).plain
 
 
-def test_a_session_is_looked_for_only_where_it_matters() -> None:
-    """In a route that is sticky."""
-    assert course_of(*targets("ab"), strategy="sticky").needs_affinity
-    assert not course_of(*targets("ab"), strategy="fastest").needs_affinity
-
-
 def test_hedges_are_a_share_of_the_requests() -> None:
     """One to begin with; what a quiet time saves up is bounded."""
     course = course_of(*targets("ab"), hedge=Hedge(1.0, 0.1))

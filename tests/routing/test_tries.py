@@ -273,7 +273,7 @@ def test_a_session_is_kept_by_the_order() -> None:
     course = course_of(*targets("abc"), strategy="sticky")
     orders = {
         tuple(
-            candidate.target.provider for candidate in Tries(course, Ask(affinity=b"s"), random.Random(seed)).in_order()
+            candidate.target.provider for candidate in Tries(course, Ask(session=b"s"), random.Random(seed)).in_order()
         )
         for seed in range(20)
     }

@@ -95,10 +95,14 @@ class RouteTarget(Section):
 class Retry(Section):
     """When another attempt is made."""
 
-    max_retries: Retries = Field(default=2, description="Attempts after the first, over all targets; 0 = none.")
+    max_retries: Retries = Field(
+        default=2,
+        description="Attempts after the first. Where there are more targets than that, each may still be asked once, "
+        "up to ten.",
+    )
     on_status: list[Status] = Field(
         default_factory=lambda: [408, 429, 500, 502, 503, 504, 529],
-        description="Answers after which another attempt is made.",
+        description="Answers after which the same target is asked again, once no other is left.",
     )
     initial_delay: Delay = Field(
         default=1.0, description="Longest first wait, in seconds; the wait itself is drawn from 0 to it."

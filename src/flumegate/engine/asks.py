@@ -30,14 +30,14 @@ def ask_of(exchange: Exchange, course: Course) -> Ask:
         failover = wish.strip().lower() != b"off"
     if course.only is not None:
         return Ask(failover=failover)
-    affinity = b""
-    if course.needs_affinity:
-        by = course.stages[0].sticky_by
-        affinity = session_of(dict(exchange.headers), exchange.body) if by != "prefix" else b""
-        if not affinity and by != "session":
-            affinity = prefix_of(exchange.body)
+    session = prefix = b""
+    ways = {stage.sticky_by for stage in course.stages if stage.strategy == "sticky"}
+    if ways - {"prefix"}:
+        session = session_of(dict(exchange.headers), exchange.body)
+    if "prefix" in ways or ("auto" in ways and not session):
+        prefix = prefix_of(exchange.body)
     needs = needs_of(exchange.body) if course.may_lack else frozenset()
-    return Ask(affinity, needs, *expected_tokens(exchange), failover)
+    return Ask(session, prefix, needs, *expected_tokens(exchange), failover)
 
 
 def expected_tokens(exchange: Exchange) -> tuple[int, int]:

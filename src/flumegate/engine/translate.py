@@ -6,7 +6,9 @@ lost are named in `x-flumegate-losses` and in the record.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from time import time
 
 from flumegate.dialects import gemini
 from flumegate.dialects.codecs import RequestReader
@@ -35,6 +37,7 @@ from flumegate.ir.restore import Restorer, restore_answer
 from flumegate.routing import lanes
 from flumegate.routing.plan import Plan
 from flumegate.upstream import errors
+from flumegate.wire.dates import retry_after_of
 from flumegate.wire.headers import as_header_value
 
 MAX_NAMED_LOSSES = 20
@@ -81,9 +84,10 @@ def check_status(head: AnswerHead, body: bytes, read_error: Callable[[int, bytes
         raise errors.garbage(plan.provider.name, f"status {head.status} where an answer is expected")
     assert read_error is not None  # noqa: S101 - codecs that can be asked read errors
     error = error_of(read_error(head.status, body), plan.provider)
-    wait = head.field(b"retry-after")
-    if error.status in (429, 503) and wait.isdigit():
-        error.retry_after = int(wait)
+    named = [(name, head.field(name)) for name in (b"retry-after-ms", b"retry-after")]
+    wait = retry_after_of([field for field in named if field[1]], time())
+    if wait is not None:
+        error.retry_after = math.ceil(wait)
     raise error
 
 

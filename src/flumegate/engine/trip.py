@@ -183,7 +183,8 @@ class Trip:
     def beside(self, choice: Choice) -> Choice | None:
         """Return another target for a hedge; None = there is none that is ready, or the share is used up."""
         tries = self._tries or self._begin_tries()
-        return tries.beside(choice.candidate, monotonic()) if self._course.may_hedge() else None
+        other = tries.beside(choice.candidate, monotonic())
+        return other if other is not None and self._course.may_hedge() else None
 
     def note_failure(self, choice: Choice, failure: Failure) -> None:
         """Keep a hedged attempt that failed from being made again."""

@@ -87,7 +87,6 @@ class Course:
         "may_lack",
         "mirror",
         "name",
-        "needs_affinity",
         "only",
         "plain",
         "retry",
@@ -110,7 +109,6 @@ class Course:
         self.may_lack = any(
             getattr(candidate.abilities, need) is False for candidate in self.candidates for need in NEEDS
         )
-        self.needs_affinity = any(stage.strategy == "sticky" for stage in stages)
         alone = len(stages) == 1 and len(stages[0].candidates) == 1
         self.only = stages[0].candidates[0] if alone else None
         self.straight = stages[0].candidates[0].straight

@@ -28,11 +28,16 @@ class Planner:
         self._detours: dict[tuple[str, str, str], Course] = {}
         self._dressed: dict[str, tuple[Provider, ...]] = {}
         """The providers with one credential each."""
-        self._named = {
-            (target.provider, target.model)
-            for route in (*snapshot.models.values(), *(wildcard.route for wildcard in snapshot.wildcards))
-            for target in route.targets
-        }
+        routes = (*snapshot.models.values(), *(wildcard.route for wildcard in snapshot.wildcards))
+        targets = [target for route in routes for target in route.targets]
+        self._named = {(target.provider, target.model) for target in targets}
+        self._limits: dict[str, tuple[int, int]] = {}
+        """Of requests under way and waiting, by a target's name: the tightest that any route states holds for all."""
+        for target in targets:
+            if target.max_concurrency:
+                name = f"{target.provider}/{target.model}" if target.model else target.provider
+                limits = target.max_concurrency, target.max_queued
+                self._limits[name] = min(limits, self._limits.get(name, limits))
 
     def known(self, kind: str, model: str) -> Course | None:
         """Return the remembered course of an endpoint and a model, if there is one."""
@@ -135,8 +140,8 @@ class Planner:
             plans = [translated(each, target, codec) for each in self._dress(provider)]
         loose = (target.provider, target.model) not in self._named
         health = self._healths.of(provider, target.model, self._snapshot.breaker, loose=loose)
-        if target.max_concurrency:
-            health.limit(target.max_concurrency, target.max_queued)
+        if health.name in self._limits:
+            health.limit(*self._limits[health.name])
         abilities = lookup(provider.type, target.model)
         return Candidate(target, tuple(plans), health, abilities, price(provider.type, target.model))
 

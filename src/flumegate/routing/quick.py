@@ -46,16 +46,11 @@ def _weighted(candidates: list[Candidate]) -> Draw:
 
 
 def _least_busy(candidates: list[Candidate]) -> Draw:
-    weighted = _weighted(candidates)
-
     def draw(dice: Dice) -> Candidate:
-        best = weighted(dice)  # among equally busy ones, by weight
-        least = best.health.in_flight / (best.target.weight or 1)
-        for candidate in candidates:
-            load = candidate.health.in_flight / (candidate.target.weight or 1)
-            if load < least:
-                best, least = candidate, load
-        return best
+        loads = [candidate.health.in_flight / (candidate.target.weight or 1) for candidate in candidates]
+        least = min(loads)
+        idlest = [candidate for candidate, load in zip(candidates, loads, strict=True) if load == least]
+        return idlest[0] if len(idlest) == 1 else _weighted(idlest)(dice)
 
     return draw
 

@@ -22,14 +22,22 @@ from flumegate.routing.health import FULL, READY, SHUT, SOFT, Health
 class Ask(NamedTuple):
     """What of a request matters to the choice of its target."""
 
-    affinity: bytes = b""
-    """What the requests of one session have in common; empty = it has none."""
+    session: bytes = b""
+    """What the request says of its session; empty = nothing."""
+    prefix: bytes = b""
+    """What stays equal over the turns of one conversation; empty = not looked for."""
     needs: frozenset[str] = frozenset()
     """What its content asks of a model: `images`, `tools`, …"""
     input_tokens: int = 0
     output_tokens: int = 0
     failover: bool = True
     """Another target may be asked when the first one fails."""
+
+    def affinity(self, sticky_by: str) -> bytes:
+        """Return what binds the request to a target of a sticky stage; empty = nothing does."""
+        if sticky_by == "prefix":
+            return self.prefix
+        return self.session if sticky_by == "session" else self.session or self.prefix
 
 
 class Tries:
@@ -149,7 +157,7 @@ class Tries:
         if len(candidates) == 1:
             return [candidates[0]]
         entries = [self._entry(candidate, math.inf if now is None else now) for candidate in candidates]
-        places = order(stage.strategy, entries, self._dice, affinity=self._ask.affinity)
+        places = order(stage.strategy, entries, self._dice, affinity=self._ask.affinity(stage.sticky_by))
         return [candidates[place] for place in places]
 
     def _entry(self, candidate: Candidate, now: float) -> Entry:
