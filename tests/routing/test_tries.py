@@ -280,6 +280,13 @@ def test_a_session_is_kept_by_the_order() -> None:
     assert len(orders) == 1
 
 
+def test_what_binds_a_request_is_each_stages_own_choice() -> None:
+    """The session that the client names, what its turns have in common, or the first of these that there is."""
+    both, session, prefix, neither = Ask(b"s", b"p"), Ask(b"s"), Ask(prefix=b"p"), Ask()
+    for by, expected in (("auto", b"s s p "), ("session", b"s s  "), ("prefix", b"p  p ")):
+        assert b" ".join(ask.affinity(by) for ask in (both, session, prefix, neither)) == expected
+
+
 @pytest.mark.parametrize(
     ("states", "code", "seconds"),
     [
