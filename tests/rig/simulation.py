@@ -180,7 +180,7 @@ class Journey:
         choice = world.course.straight
         if world.course.only is None or not world.course.only.health.calm:
             try:
-                choice = self._tries.first(world.now)
+                choice = world.course.quick(world.dice) or self._tries.first(world.now)
             except GatewayError as error:
                 self._end(error.code)
                 return
