@@ -84,7 +84,7 @@ def upstream_rates(upstream: ScriptedUpstream, seconds: int) -> list[int]:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("fate", sorted(FATES))
 def test_retries_do_not_make_an_outage_worse(fate: str, scale: Scale) -> None:
-    """Row 3: everything fails for a minute, then nothing does: hardly more attempts than requests, and a quiet return."""
+    """Row 3: everything fails, then nothing does: hardly more attempts than requests, and a quiet return."""
     with scripted_upstream() as upstream, gateway_for(scale, {"p": upstream.port}) as gateway:
         upstream.play(*WHOLE)
         with Paced(gateway, scale.clients, scale.period) as crowd:
@@ -110,7 +110,7 @@ def test_retries_do_not_make_an_outage_worse(fate: str, scale: Scale) -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_deadlines_leave_room_for_the_fallback(scale: Scale) -> None:
-    """Row 8: the first target stalls for every request; the second has time to answer, and nothing is begun too late."""
+    """Row 8: the first target stalls every time; the second has time to answer, and nothing begins too late."""
     limit = 1.0
     requests = 1_000 if scale.stated else 24
     with contextlib.ExitStack() as stack:

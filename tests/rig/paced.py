@@ -1,4 +1,4 @@
-"""Clients that ask at a pace, whatever they are answered, and keep count of it: what an outage looks like from outside."""
+"""Clients that ask at a pace, whatever they are answered, and keep count: an outage as it looks from outside."""
 
 from __future__ import annotations
 
@@ -44,6 +44,10 @@ class Paced:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask no more; return once all have been answered."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
