@@ -140,6 +140,9 @@ def _config(mock: int, good: int) -> dict[str, Any]:
         "vectors": {"targets": ["chat/mock-fault:status=500,code=vectors", "chat/vectors"]},
         "counts": {"targets": ["claude/mock-fault:status=500,code=counts", "claude/counts"]},
         "stored": {"targets": ["chat/mock-fault:status=500,code=stored", "claude/stored"]},
+        "half-said": {"targets": ["claude/mock-fault:hang=1", "chat/counted"]},
+        "half-said-too": {"targets": ["chat/mock-fault:hang=1", "claude/counted"]},
+        "half-said-same": {"targets": ["claude/mock-fault:error_in_stream=1", "claude/counted"]},
         "off": {"targets": [sick["lone"]], "fallback": ["end"]},
     }
     return routes.settings(providers, models) | {"records": {"content": "full"}}
@@ -166,6 +169,7 @@ def test_the_next_target_answers_as_if_it_had_been_the_first(
     row = row_of(place.gateway, got.name)
     assert (row["provider"], row["model"], row["outcome"], row["status"]) == ("good", "good", "ok", 200)
     assert (row["error_code"], row["input_tokens"]) == ("", None if streamed else 3)
+    assert row["usage_source"] == ("" if streamed else "upstream")
     first, second = routes.tried(place.gateway, got.name)
     outcome = case.translated if case.translated and dialect != DIALECTS[0] else case.outcome
     assert first == (f"{name}/mock-fault:{case.fault}", case.status, outcome)
@@ -198,6 +202,20 @@ def test_a_translated_winner_answers_in_the_dialect_of_the_client(place: Place, 
     assert [each.target for each in routes.tried(place.gateway, got.name)][-1] == "claude/winner"
     row = row_of(place.gateway, got.name)
     assert (row["outcome"], row["model"], bool(row["output_tokens"])) == ("ok", "winner", True)
+
+
+@pytest.mark.parametrize("model", ["half-said", "half-said-too", "half-said-same"])
+@pytest.mark.parametrize("kind", sorted(routes.PATHS))
+def test_what_is_counted_is_the_winners(place: Place, model: str, kind: str) -> None:
+    """A stream that began with its usage and failed before it said anything leaves nothing in the record."""
+    got = routes.ask(place.gateway, model, kind=kind, stream=True)
+    assert (got.status, got.complete, got.attempts) == (200, True, 2)
+    assert got.body.count(b'"type":"message_start"') == (1 if kind == "messages" else 0)
+    row = row_of(place.gateway, got.name)
+    (call,) = [each for each in place.mock.ended(f"nonce-{got.name}", calls=2) if each["model"] == "counted"]
+    counted = (row["input_tokens"], row["output_tokens"], row["usage_source"])
+    assert counted == (call["input_tokens"], call["output_tokens"], "upstream")
+    assert (row["outcome"], row["error_code"]) == ("ok", "")
 
 
 @pytest.mark.parametrize("model", ["committed", "committed-claude"])
