@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import pytest
 
-from rig import road, routes
+from rig import raw, road, routes
 from rig.gateway import Gateway, run_gateway
 from rig.mock import Mock, run_mock
 from rig.rows import row_of
-from rig.scripted import ScriptedUpstream, answer, scripted_upstream
+from rig.scripted import ScriptedUpstream, Step, answer, scripted_upstream
 
 PASSING = (408, 429, 500, 502, 503, 504, 529)
 LASTING = (400, 401, 403, 404, 413, 422)
@@ -44,6 +44,8 @@ def place() -> Iterator[Place]:
         models["never"] = {"targets": ["p500/mock-fault:status=500"], "retry": {"max_retries": 0}}
         models["picky"] = {"targets": ["p422/mock-fault:status=422,times=1"], "retry": {"on_status": [422]}}
         models |= {f"asked-{number}": f"s{number}/m" for number in range(5)}
+        providers |= {f"l{stream}": road.compatible(scripted.port) for stream in (False, True)}
+        models |= {f"left-{stream}": f"l{stream}/m" for stream in (False, True)} | {"asked-5": "s5/other"}
         models["patience"] = {"targets": ["s5/m"], "retry": {"max_delay": 5}}
         config = routes.settings(providers, models, retry={"max_retries": 2}, breaker={"enabled": False})
         with run_gateway(config=config) as gateway:
@@ -149,3 +151,32 @@ def test_a_target_that_limits_for_a_stated_time_is_not_asked_again_before(place:
     assert not place.scripted.requests
     row = row_of(place.gateway, second.name)
     assert (row["outcome"], row["attempts"]) == ("refused", [])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_while_a_retry_waits_is_the_end_of_it(place: Place, stream: bool) -> None:
+    """No attempt follows, and the record tells of the one that was made."""
+    name = f"left-waiting-{stream}"
+    place.scripted.play(answer(SAID, status=b"503 Later", headers=b"retry-after: 30\r\n"))
+    with raw.wire(place.gateway.port) as wire:
+        wire.send(routes.request(f"left-{stream}", name=name, stream=stream))
+        place.scripted.wait_for(requests=1)
+        road.eventually(lambda: _failures(place, f"l{stream}"), "the failure is noted")
+    row = row_of(place.gateway, name)
+    assert (row["status"], row["outcome"], row["error_code"]) == (499, "cancelled", "client_closed")
+    assert [each["outcome"] for each in row["attempts"]] == ["upstream_503"]
+    assert len(place.scripted.requests) == 1
+
+
+def _failures(place: Place, provider: str) -> int:
+    listed = routes.manage(place.gateway, "GET", "/manage/targets")["targets"]
+    return sum(each["failures"] for each in listed if each["name"].startswith(f"{provider}/"))
+
+
+def test_a_failure_of_ours_tells_of_the_attempts(place: Place) -> None:
+    """Where no answer came at all, the error says how often one was asked for."""
+    place.scripted.play(Step.FIN)
+    got = routes.ask(place.gateway, "asked-5")
+    assert (got.status, got.code, got.attempts) == (502, "upstream_closed", 3)
+    assert got.headers["x-should-retry"] == "false"
+    assert len(routes.tried(place.gateway, got.name)) == 3

@@ -186,6 +186,8 @@ class Engine:
             self.settlement.settle(exchange, b"", cut=True)
         else:
             extra = cors_lines(exchange)
+            if exchange.attempts:
+                extra += b"x-flumegate-attempts: %d\r\n" % len(exchange.attempts)
             if exchange.retries_spent:
                 extra += ENOUGH
             self.settlement.settle(exchange, local.refuse(exchange, error, extra))
