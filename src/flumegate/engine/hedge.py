@@ -15,6 +15,7 @@ from flumegate.engine.prepare import prepare
 from flumegate.errors import GatewayError
 from flumegate.routing.course import Choice
 from flumegate.routing.failure import Failure, of_error, of_status
+from flumegate.routing.health import READY
 from flumegate.upstream.call import Call
 from flumegate.upstream.connection import Connection
 from flumegate.wire.dates import retry_after_of
@@ -72,6 +73,8 @@ async def _enter(trip: Trip, first: Contender) -> Contender | None:
         outgoing = await prepare(engine, exchange, plan, trip.seen)
     except GatewayError:
         return None  # it cannot be said there
+    if choice.candidate.health.availability(monotonic())[0] != READY:
+        return None
     probe = choice.candidate.health.begin(monotonic(), choice.account)
     task = engine.loop.create_task(attempt(exchange, plan, outgoing, engine.upstream, exchange.deadline))
     return Contender(choice, probe, outgoing, task)

@@ -90,11 +90,13 @@ class Trip:
         while following is not None:
             if following.wait_seconds:
                 await asyncio.sleep(following.wait_seconds)
+                following = self._begin_tries().waited(following, monotonic())
             self._choice = following
             following = await self._attempt(following)
 
     def _begin_tries(self) -> Tries:
-        self._tries = Tries(self._course, ask_of(self.exchange, self._course), self.engine.dice)
+        if self._tries is None:
+            self._tries = Tries(self._course, ask_of(self.exchange, self._course), self.engine.dice)
         return self._tries
 
     async def _attempt(self, choice: Choice) -> Choice | None:
@@ -102,6 +104,8 @@ class Trip:
         engine, exchange = self.engine, self.exchange
         plan = choice.candidate.plans[choice.account]
         passage: Relay | TranslatedRelay | None = None
+        call: Call | None = None
+        connection: Connection
         status = 0
         try:
             if choice.queued:
@@ -119,8 +123,6 @@ class Trip:
                 plan, outgoing, call, connection = await self._race(plan, outgoing, self._course.hedge)
             status = call.status
             if status >= 400 and outgoing.translation is None and (following := self._after_status(call)):
-                if not call.ended:
-                    connection.close()
                 return following
             if exchange.flight is not None:
                 await Gather(engine.loop, call).wait(connection)
@@ -130,11 +132,16 @@ class Trip:
             if call.ended and call.error is None and not piped:
                 return self._settle_whole(plan, call, head, outgoing, extra)
             passage = self._passage(plan, head, outgoing, extra)
-            await self._pass(passage, call, connection)
+            await passage.start(call, connection)
+            self._judge_end()
             engine.settlement.settle(exchange, passage.rest, cut=passage.cut)
         except GatewayError as error:
             return self._after_error(error, status, passage)
         finally:
+            if call is not None:
+                if not call.ended:
+                    connection.close()  # the client has left, or what comes is not wanted
+                exchange.reply.feed_from(None)
             self._leave()
         return None
 
@@ -182,13 +189,13 @@ class Trip:
 
     def beside(self, choice: Choice) -> Choice | None:
         """Return another target for a hedge; None = there is none that is ready, or the share is used up."""
-        tries = self._tries or self._begin_tries()
+        tries = self._begin_tries()
         other = tries.beside(choice.candidate, monotonic())
         return other if other is not None and self._course.may_hedge() else None
 
     def note_failure(self, choice: Choice, failure: Failure) -> None:
         """Keep a hedged attempt that failed from being made again."""
-        (self._tries or self._begin_tries()).note(choice.candidate, failure)
+        self._begin_tries().note(choice.candidate, failure)
 
     def _settle_whole(
         self, plan: Plan, call: Call, head: AnswerHead, outgoing: Outgoing, extra: bytes
@@ -217,18 +224,13 @@ class Trip:
         if exchange.deadline == math.inf or (self._course.only is not None and self._tries is None):
             return math.inf
         now = monotonic()
-        tries = self._tries or self._begin_tries()
+        tries = self._begin_tries()
         return allot(now, exchange.deadline, tries.others(self._choice.candidate, now))
 
-    async def _pass(self, passage: Relay | TranslatedRelay, call: Call, connection: Connection) -> None:
-        exchange = self.exchange
-        try:
-            await passage.start(call, connection)
-        finally:
-            if not call.ended:
-                connection.close()  # the client has left, or what comes cannot be used
-            exchange.reply.feed_from(None)
+    def _judge_end(self) -> None:
+        """Tell the target's health how an answer ended that had begun."""
         self._succeed()
+        exchange = self.exchange
         if exchange.outcome == "truncated" or exchange.error_code == "error_in_stream":
             self._choice.candidate.health.cut(monotonic())
 
@@ -261,7 +263,7 @@ class Trip:
             end_attempt(self.exchange, failure.code)
         if self.exchange.upload is not None:
             return None  # its beginning has been read and sent: it cannot be sent again
-        following = (self._tries or self._begin_tries()).after(candidate, account, failure, now, self.exchange.deadline)
+        following = self._begin_tries().after(candidate, account, failure, now, self.exchange.deadline)
         if following is None and self._course.retry.max_retries and may_repeat(self._course.retry, failure):
             self.exchange.retries_spent = True
         return following
