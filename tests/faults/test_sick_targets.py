@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from rig import road, routes
+from rig import raw, road, routes
 from rig.figures import figure
 from rig.gateway import Gateway, run_gateway
 from rig.mock import run_mock
@@ -158,3 +158,33 @@ def test_noise_opens_nothing(scale: Scale) -> None:
     assert failed > 0
     assert opened == 0
     assert errors <= 0.001 * len(crowd.asked)
+
+
+@pytest.mark.parametrize("cycles", [20, pytest.param(1_000, marks=pytest.mark.faults)])
+def test_no_probe_is_lost(cycles: int) -> None:
+    """A probe whose client leaves gives its place back, every time: the next request is the probe then."""
+    with scripted_upstream() as upstream, gateway_for(SMALL, [upstream.port], ["m"]) as gateway:
+        upstream.play(*SICK["errors"])
+        road.eventually(lambda: routes.ask(gateway, "m").status == 503, "the target is left alone")
+        upstream.play(*WHOLE)
+        upstream.script = SICK["slow"]
+        # Its time is over when one request gets through; whatever it is told, the next one is a probe, too.
+        road.eventually(lambda: routes.ask(gateway, "m").code != "no_target_available", "a probe")
+        road.eventually(lambda: _probes(gateway), "the next probe")
+        upstream.wait_for(open_sockets=0)
+        for cycle in range(cycles):
+            with raw.wire(gateway.port) as wire:
+                count = len(upstream.requests)
+                wire.send(routes.request("m", name=f"probe-{cycle}", stream=cycle % 3 == 0))
+                upstream.wait_for(requests=count + 1)
+                if cycle % 2:
+                    wire.reset()
+            upstream.wait_for(open_sockets=0)
+        upstream.script = WHOLE
+        assert routes.ask(gateway, "m").status == 200
+    if cycles >= 1_000:
+        figure(9, f"probes lost in {cycles} cycles: 0 (0)")
+
+
+def _probes(gateway: Gateway) -> bool:
+    return bool(routes.manage(gateway, "GET", "/manage/targets")["targets"][0]["state"] == "half_open")
