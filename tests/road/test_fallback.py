@@ -321,3 +321,17 @@ def test_routes_are_listed_once(place: Place) -> None:
     """The list of models names each route by the name under which it is asked for, and once."""
     names = [each["id"] for each in place.gateway.request("GET", "/v1/models", key=road.KEY).json()["data"]]
     assert names.count("chain") == names.count("mixed") == names.count("end") == 1
+
+
+def test_a_circle_of_fallbacks_does_not_start() -> None:
+    """The message names the circle; nothing is served."""
+    models = {
+        "one": {"targets": ["a/m"], "fallback": ["two"]},
+        "two": {"targets": ["a/n"], "fallback": ["three"]},
+        "three": {"targets": ["a/o"], "fallback": ["one"]},
+    }
+    config = routes.settings({"a": road.compatible(9)}, models)
+    with run_gateway(config=config, wait=False) as gateway:
+        assert gateway.process.wait(30) != 0
+        gateway.output.wait_for("leads in a circle")
+        assert "flumegate ready on" not in gateway.logs()
