@@ -17,7 +17,7 @@ from rig.scripted import ScriptedUpstream, Step, answer, scripted_upstream
 
 KEYS = ("sk-pool-canary-alpha", "sk-pool-canary-beta", "sk-pool-canary-gamma")
 WHOLE = b'{"id":"w","object":"chat.completion","model":"m","choices":[]}'
-CASES = ("401", "402", "403", "429", "all", "mixed", "translated", "spread")
+CASES = ("401", "402", "403", "429", "all", "mixed", "translated", "spread", "behind")
 
 
 def refused(key: str, status: int = 401) -> bytes:
@@ -61,7 +61,9 @@ def _config(port: int) -> dict[str, Any]:
     providers["p-translated"] = road.anthropic(port, **pool)
     for each in providers.values():
         del each["api_key"]
-    return routes.settings(providers, {case: f"p-{case}/m" for case in CASES})
+    models: dict[str, Any] = {case: f"p-{case}/m" for case in CASES}
+    models["behind"] = {"targets": ["p-behind/m", "p-spread/behind"]}
+    return routes.settings(providers, models)
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +126,22 @@ def test_a_broken_connection_is_no_fault_of_the_credential(place: Place) -> None
 
 
 def test_requests_are_spread_over_the_credentials(place: Place) -> None:
-    """In turn, from the first request on."""
+    """In turn."""
     place.upstream.play(answer(WHOLE))
     for _ in range(9):
         assert routes.ask(place.gateway, "spread").status == 200
-    assert place.used() == list(KEYS) * 3
+    used = place.used()
+    assert used[:3] * 3 == used
+    assert sorted(used[:3]) == sorted(KEYS)
     assert not [key for key in KEYS if key in place.gateway.logs()]
+
+
+def test_behind_the_last_credential_comes_the_next_target(place: Place) -> None:
+    """Each is tried once; afterwards requests go to the other target at once."""
+    place.upstream.play(answer(WHOLE))
+    for key in KEYS:
+        place.upstream.play_once(refused(key))
+    got = routes.ask(place.gateway, "behind")
+    assert (got.status, got.attempts, got.headers["x-flumegate-provider"]) == (200, 4, "p-spread")
+    again = routes.ask(place.gateway, "behind")
+    assert (again.status, again.attempts, again.headers["x-flumegate-provider"]) == (200, 1, "p-spread")

@@ -140,6 +140,8 @@ def _config(mock: int, good: int) -> dict[str, Any]:
         "vectors": {"targets": ["chat/mock-fault:status=500,code=vectors", "chat/vectors"]},
         "counts": {"targets": ["claude/mock-fault:status=500,code=counts", "claude/counts"]},
         "stored": {"targets": ["chat/mock-fault:status=500,code=stored", "claude/stored"]},
+        "odd": {"targets": ["good/odd", "good/good"]},
+        "odd-alone": {"targets": ["good/odd-alone"]},
         "half-said": {"targets": ["claude/mock-fault:hang=1", "chat/counted"]},
         "half-said-too": {"targets": ["chat/mock-fault:hang=1", "claude/counted"]},
         "half-said-same": {"targets": ["claude/mock-fault:error_in_stream=1", "claude/counted"]},
@@ -216,6 +218,22 @@ def test_what_is_counted_is_the_winners(place: Place, model: str, kind: str) -> 
     counted = (row["input_tokens"], row["output_tokens"], row["usage_source"])
     assert counted == (call["input_tokens"], call["output_tokens"], "upstream")
     assert (row["outcome"], row["error_code"]) == ("ok", "")
+
+
+def test_an_error_with_status_200_is_no_answer(place: Place) -> None:
+    """Another target is asked; where there is none it is passed on as it came, and recorded as what it is."""
+    error = b'{"error": {"message":"out of order", "type":"server_error","code":null}}'
+    place.good.play(answer(WHOLE))
+    place.good.play_once(answer(error))
+    got = routes.ask(place.gateway, "odd")
+    assert (got.status, got.body, got.attempts) == (200, WHOLE, 2)
+    row = row_of(place.gateway, got.name)
+    assert (row["outcome"], row["error_code"], row["input_tokens"]) == ("ok", "", 3)
+    place.good.play(answer(error))
+    alone = routes.ask(place.gateway, "odd-alone")
+    assert (alone.status, alone.body, alone.attempts) == (200, error, 1)
+    row = row_of(place.gateway, alone.name)
+    assert (row["outcome"], row["error_code"]) == ("upstream_error", "error_in_answer")
 
 
 @pytest.mark.parametrize("model", ["committed", "committed-claude"])
