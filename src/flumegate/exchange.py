@@ -119,8 +119,8 @@ class Exchange:
     # Filled by gates and plan.
     admitted: bool = False
     """The gates have agreed; they are asked once, for a large body before it is read."""
-    placed: bool = False
-    """It has one of the worker's places."""
+    placed_for: str | None = None
+    """The key id that it had when it got one of the worker's places; None = it has none."""
     key_id: str = ""
     project: str = ""
     model_requested: str = ""

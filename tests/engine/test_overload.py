@@ -273,3 +273,18 @@ def test_no_place_is_ever_lost(max_active: int, max_queued: int, acts: list[tupl
         assert outcome(crowd.overload, request()) == "admitted"
 
     asyncio.run(live())
+
+
+async def test_a_request_whose_key_changes_while_it_waits_leaves_nothing_behind() -> None:
+    """A new Snapshot may give the same client another key id; the place was taken for the old one."""
+    overload = places(max_active=1, max_queued=2)
+    first, second, third = request(""), request(""), request("bob")
+    assert [outcome(overload, each) for each in (first, second, third)] == ["admitted", "waits", "waits"]
+    overload.leave(first)
+    await overload.wait(second)
+    second.key_id = "ann"
+    overload.leave(second)
+    await overload.wait(third)
+    overload.leave(third)
+    assert (overload.active, overload.queued) == (0, 0)
+    assert outcome(overload, request("")) == "admitted"

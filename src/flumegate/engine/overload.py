@@ -89,7 +89,7 @@ class Overload:
         book = self._book
         if book.active < self._free_below:
             book.take(exchange.key_id)
-            exchange.placed = True
+            exchange.placed_for = exchange.key_id
             return True
         return self._decide(exchange)
 
@@ -105,10 +105,11 @@ class Overload:
 
     def leave(self, exchange: Exchange) -> None:
         """Take the place back, or the request out of the queue; nothing happens where it has neither."""
-        if exchange.placed:
-            exchange.placed = False
+        key = exchange.placed_for
+        if key is not None:
+            exchange.placed_for = None
             self._left += 1
-            for other in self._book.leave(exchange.key_id):
+            for other in self._book.leave(key):
                 self._seat(other)
         elif self._waiting and self._waiting.pop(exchange, None) is not None:
             self._book.withdraw(exchange)
@@ -142,14 +143,14 @@ class Overload:
         if verdict is Verdict.REFUSED:
             raise self._refusal(_MEMORY if pressed else _PLACES)
         if verdict is Verdict.ADMITTED:
-            exchange.placed = True
+            exchange.placed_for = exchange.key_id
             return True
         self._waiting[exchange] = _Waiting(self._loop.create_future(), self._loop.time() + self._queue_seconds)
         return False
 
     def _seat(self, exchange: Exchange) -> None:
         """Wake a request that has its place; one whose client has just left gives it on in `leave`."""
-        exchange.placed = True
+        exchange.placed_for = exchange.key_id
         future = self._waiting.pop(exchange).future
         if not future.done():
             future.set_result(None)
