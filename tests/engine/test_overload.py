@@ -280,11 +280,14 @@ async def test_a_request_whose_key_changes_while_it_waits_leaves_nothing_behind(
     overload = places(max_active=1, max_queued=2)
     first, second, third = request(""), request(""), request("bob")
     assert [outcome(overload, each) for each in (first, second, third)] == ["admitted", "waits", "waits"]
+    waiting = [asyncio.create_task(overload.wait(each)) for each in (second, third)]
+    await turn()
     overload.leave(first)
-    await overload.wait(second)
+    await waiting[0]
     second.key_id = "ann"
     overload.leave(second)
-    await overload.wait(third)
+    await turn()
+    assert waiting[1].done()
     overload.leave(third)
     assert (overload.active, overload.queued) == (0, 0)
     assert outcome(overload, request("")) == "admitted"
