@@ -19,7 +19,7 @@ OPEN_SECONDS = 0.3
 SICK = answer(b'{"error":{"message":"sick"}}', status=b"500 No")
 WHOLE = answer(b'{"id":"w","object":"chat.completion","model":"m","choices":[]}')
 FAILURES = 5
-MODELS = ("opens", "probe", "leaves", "forced", "cut", "refusals", "beside")
+MODELS = ("opens", "probe", "leaves", "forced", "cut", "refusals", "beside", "hasty")
 
 
 class Place(NamedTuple):
@@ -154,3 +154,15 @@ def test_a_target_that_is_left_alone_is_passed_over(place: Place) -> None:
     place.upstream.play(WHOLE)
     got = routes.ask(place.gateway, "beside")
     assert (got.status, got.attempts, got.headers["x-flumegate-model"]) == (200, 1, "spare")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_in_a_hurry_gets_nobody_left_alone(place: Place, stream: bool) -> None:
+    """Whose own deadline ends the attempts: the target is not to blame, and serves the others."""
+    place.upstream.play(Step.HANG)
+    for _ in range(2 * FAILURES):
+        got = routes.ask(place.gateway, "hasty", stream=stream, headers={"x-flumegate-timeout": "0.05"})
+        assert (got.status, got.code) == (504, "deadline_exceeded")
+    assert place.standing("hasty") == "closed"
+    place.upstream.play(WHOLE)
+    assert routes.ask(place.gateway, "hasty").status == 200

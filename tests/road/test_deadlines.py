@@ -110,3 +110,15 @@ def test_a_time_in_which_it_is_done_changes_nothing(place: Place, value: str) ->
     assert got.status == 200
     (call,) = place.mock.ended(f"nonce-{got.name}")
     assert not [name for name, _ in call["headers"] if name.startswith("x-flumegate")]
+
+
+@pytest.mark.parametrize("model", ["quick", "room", "own"])
+def test_a_request_whose_time_is_over_before_it_is_sent_is_not_sent(place: Place, model: str) -> None:
+    """It may have waited for a place, or there was never enough: 504, no upstream call, and no target is to blame."""
+    place.scripted.requests.clear()
+    got = routes.ask(place.gateway, model, headers={"x-flumegate-timeout": "0.000001"})
+    assert (got.status, got.code) == (504, "deadline_exceeded")
+    row = row_of(place.gateway, got.name)
+    assert (row["outcome"], row["error_code"], row["attempts"]) == ("refused", "deadline_exceeded", [])
+    assert not place.mock.ledger(tag=f"nonce-{got.name}")
+    assert not place.scripted.requests

@@ -7,10 +7,11 @@ from time import monotonic
 
 from flumegate.dialects.needs import needs_of
 from flumegate.dialects.session import prefix_of, session_of
-from flumegate.errors import INVALID_REQUEST, GatewayError
+from flumegate.errors import INVALID_REQUEST, UPSTREAM_TIMEOUT, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.routing import rules
 from flumegate.routing.course import Course
+from flumegate.routing.failure import Failure
 from flumegate.routing.planner import Planner
 from flumegate.routing.tries import Ask
 from flumegate.snapshot import Rule
@@ -19,6 +20,8 @@ BYTES_A_TOKEN = 4
 EXPECTED_OUTPUT_TOKENS = 500
 """For comparing prices, before anybody knows."""
 MOST_SECONDS = 86_400.0
+OF_DEADLINE = frozenset(("deadline_exceeded", "upstream_first_token_timeout", "upstream_connect_timeout"))
+"""What an attempt ends with when the request's time, or its part of that, is over."""
 MOST_RULES = 8
 """In a row; the configuration refuses loops, so this is the second net."""
 
@@ -49,7 +52,7 @@ def set_deadline(exchange: Exchange, timeout: float | None) -> None:
     """Set the time by which the request must have ended: the route's, or less if the client says so.
 
     Raises:
-        GatewayError: 400, the client's wish is no number of seconds.
+        GatewayError: 400, the client's wish is no number of seconds; 504, the time is over already.
     """
     wish = exchange.picked.get(b"x-flumegate-timeout") if exchange.special else None
     if wish is not None:
@@ -66,7 +69,22 @@ def set_deadline(exchange: Exchange, timeout: float | None) -> None:
         timeout = seconds if timeout is None else min(seconds, timeout)
     if timeout is not None:
         exchange.deadline = exchange.started + timeout
-        exchange.deadline = max(monotonic(), exchange.deadline)
+        if exchange.deadline <= monotonic():
+            raise GatewayError(
+                UPSTREAM_TIMEOUT,
+                "deadline_exceeded",
+                "The time of the request was over before it could be sent (routing.timeout or x-flumegate-timeout).",
+            )
+
+
+def blameless(exchange: Exchange, failure: Failure) -> Failure:
+    """Return a failure as it is, or without blame for the target where the client's own haste may have caused it.
+
+    Else one client with little patience could get a target left alone for everybody.
+    """
+    if failure.code in OF_DEADLINE and exchange.special and b"x-flumegate-timeout" in exchange.picked:
+        return failure._replace(kind="busy")
+    return failure
 
 
 def follow_rules(exchange: Exchange, planner: Planner, course: Course, followed: list[str] | None = None) -> Course:

@@ -12,7 +12,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from flumegate.dialects.envelope import Envelope
-from flumegate.engine.asks import ask_of
+from flumegate.engine.asks import ask_of, blameless
 from flumegate.engine.attempt import attempt, end_attempt
 from flumegate.engine.coalesce import Gather, Landed
 from flumegate.engine.head import AnswerHead
@@ -153,7 +153,7 @@ class Trip:
         """
         if self.exchange.head_sent:
             raise error
-        following = self._after(of_error(error, status))
+        following = self._after(blameless(self.exchange, of_error(error, status)))
         if following is None:
             if passage is None or not passage.as_it_came():
                 raise error
