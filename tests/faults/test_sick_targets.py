@@ -81,10 +81,10 @@ def gateway_for(scale: Scale, ports: list[int], models: list[str]) -> Iterator[G
         yield gateway
 
 
-def overlapping(gateway: Gateway, after: float) -> int:
-    """Return how many attempts at the first target began while another one there was under way, from a time on."""
+def overlapping(gateway: Gateway, after: float, until: float) -> int:
+    """Return how many attempts at the first target began while another one there was under way, between two times."""
     spans = []
-    for row in road.rows(gateway, "started_at >= ?", after, columns="started_at, attempts"):
+    for row in road.rows(gateway, "started_at BETWEEN ? AND ?", after, until, columns="started_at, attempts"):
         for each in json.loads(row["attempts"]):
             if each["target"] == "p0/m":
                 began = row["started_at"] + each["started_us"] / 1e6
@@ -112,13 +112,14 @@ def test_one_sick_target_of_three_does_not_hurt(fate: str, scale: Scale) -> None
             before, asked_before = len(sick.requests), len(crowd.asked)
             crowd.more(scale.requests)
             share = (len(sick.requests) - before) / (len(crowd.asked) - asked_before)
+        until = time.time()
         sick.script = WHOLE
         served = len(sick.requests)
         road.eventually(lambda: len(sick.requests) >= served + 5, "the healed target is asked again", seconds=60)
         healed = share_after_heal(crowd, upstreams) if scale.stated else 1.0
         crowd.stop()
         errors = sum(each.status != 200 for each in crowd.asked) / len(crowd.asked)
-        together = overlapping(gateway, known) if fate in PROBED else 0
+        together = overlapping(gateway, known, until) if fate in PROBED else 0
     if scale.stated:
         figure(9, f"{fate}: share {share:.1%} (<= 5 %), client errors {errors:.2%} (<= 0.1 %)")
         figure(
