@@ -46,19 +46,20 @@ async def race(trip: Trip, first: Contender, after_seconds: float) -> Contender:
         if not first.task.done() and (second := await _enter(trip, first)) is not None:
             contenders.append(second)
         winner = await _first_to_succeed(contenders)
-    except BaseException:
+        for loser in [contender for contender in contenders if contender is not winner]:
+            failure = _failure(loser.task) if loser.task.done() else None
+            if failure is None and loser is first:
+                loser.choice.candidate.health.measure(monotonic() - trip.began)
+            await _call_off(loser)
+            contenders.remove(loser)
+            _leave(trip, loser, failure)
+    except BaseException:  # the client may leave even while a loser is called off: the winner must go as well
         for contender in contenders:
-            await _call_off(contender)
-        for contender in contenders[1:]:
-            _leave(trip, contender, None)
+            _abandon(contender.task)
+            if contender is not first:
+                _leave(trip, contender, None)
+        await asyncio.wait({contender.task for contender in contenders})  # each notes how it ended
         raise
-    for contender in contenders:
-        if contender is not winner:
-            failure = _failure(contender.task) if contender.task.done() else None
-            if failure is None and contender.choice is first.choice:
-                contender.choice.candidate.health.measure(monotonic() - trip.began)
-            await _call_off(contender)
-            _leave(trip, contender, failure)
     return winner
 
 
@@ -106,10 +107,19 @@ def _failure(task: asyncio.Task[Answered]) -> Failure | None:
 
 async def _call_off(contender: Contender) -> None:
     """End an attempt, whatever state it is in, and leave nothing of it."""
-    task = contender.task
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})
+    _abandon(contender.task)
+    if not contender.task.done():
+        await asyncio.wait({contender.task})
+
+
+def _abandon(task: asyncio.Task[Answered]) -> None:
+    """End an attempt without waiting until it has ended."""
+    task.cancel()
+    task.add_done_callback(_discard)
+
+
+def _discard(task: asyncio.Task[Answered]) -> None:
+    """Leave nothing of an attempt that has ended: it may have been answered in this very turn."""
     if not task.cancelled() and task.exception() is None:
         call, connection = task.result()
         if not call.ended:
