@@ -118,6 +118,25 @@ async def test_an_invalid_body_is_refused_without_being_quoted(tmp_path: Path, c
         assert "no slash" not in answer.text
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"body": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        b'{"path": "/v1/\xff"}',
+        b'{"body": ' + b"9" * 5_000 + b"}",
+        b'{"body": "\\ud800"}',
+        b'{"body": {"a": ["\\udfff"]}}',
+        b'{"headers": {"x-a": "\\ud800"}}',
+    ],
+    ids=["deep", "no UTF-8", "long number", "half a pair", "half a pair inside", "half a pair in a header"],
+)
+async def test_a_body_that_no_reader_takes_is_the_callers_fault(tmp_path: Path, content: bytes) -> None:
+    """Neither a failure of ours nor a missing endpoint."""
+    async with opened(tmp_path) as (client, _):
+        answer = await client.post("/manage/explain", content=content, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request_body")
+
+
 async def test_what_is_not_there_has_the_same_shape(tmp_path: Path) -> None:
     async with opened(tmp_path) as (client, _):
         for method, path, status, code in (

@@ -45,11 +45,14 @@ async def tell_console_error(request: Request, error: Exception) -> JSONResponse
 
 
 async def tell_routing_error(request: Request, error: Exception) -> JSONResponse:
-    """Answer where no endpoint is."""
+    """Answer where no endpoint is, or where a body cannot be read."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     path = visible(request.url.path)
     if status == 405:
         return problem(405, "method_not_allowed", f"{path} takes other methods.", request.state.request_id)
+    if status == 400:
+        message = "The body cannot be read: it must be JSON in UTF-8, without endless nesting or numbers."
+        return problem(400, "invalid_request_body", message, request.state.request_id)
     message = f"There is no endpoint {path}; GET /manage/openapi.json lists them."
     return problem(404, "not_found", message, request.state.request_id)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import msgspec
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from flumegate.manage.targets import Targets
 from flumegate.manage.workers import Workers
@@ -31,6 +32,15 @@ class ExplainBody(BaseModel):
     path: str = Field(default="/v1/chat/completions", pattern="^/[!-~]*$", max_length=8192)
     headers: dict[str, str] = Field(default_factory=dict)
     body: JsonValue = Field(default=None, description="A JSON object; a text stands for its own bytes; null = none.")
+
+    @field_validator("headers", "body")
+    @classmethod
+    def _can_be_sent(cls, value: JsonValue) -> JsonValue:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("must not hold half a surrogate pair") from None
+        return value
 
 
 class TargetStateShape(BaseModel):
