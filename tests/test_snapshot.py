@@ -9,6 +9,7 @@ from flumegate.snapshot import (
     Principal,
     RecordPolicy,
     Route,
+    Signing,
     Target,
     Timeouts,
     Tls,
@@ -75,3 +76,15 @@ def test_no_credential_shows_in_a_traceback() -> None:
     secret = provider("a", credential="sk-canary")
     assert "sk-canary" not in repr(secret)
     assert "sk-canary" not in repr(snapshot(secret, keys={b"k" * 32: Principal("canary")}))
+
+
+def test_every_secret_of_a_provider_is_told_for_the_log_to_hide() -> None:
+    """All credentials of several, what signs, and the proxy's password in both of its spellings."""
+    full = provider(
+        credential="sk-1",
+        more_credentials=("sk-2", "sk-3"),
+        signing=Signing("AKID", "sig-secret", "r", "s", session_token="sig-session"),
+        proxy="http://me:p%40ss@proxy:3128",
+    )
+    assert set(full.secrets()) == {"sk-1", "sk-2", "sk-3", "sig-secret", "sig-session", "p@ss", "p%40ss"}
+    assert provider().secrets() == []

@@ -7,6 +7,8 @@ It is compiled in `manage/compile.py`; this module holds only what workers and c
 
 from __future__ import annotations
 
+from urllib.parse import unquote, urlsplit
+
 import msgspec
 
 FORMAT = 2
@@ -99,6 +101,14 @@ class Provider(msgspec.Struct, frozen=True, gc=False):
     """How often its health is asked for on its own account; 0 = never."""
     check_path: str = ""
     """Path under `base_path` of that question."""
+
+    def secrets(self) -> list[str]:
+        """Return what no log line may show."""
+        signed = (self.signing.secret_key, self.signing.session_token) if self.signing is not None else ()
+        login = urlsplit(self.proxy).password or ""
+        return [
+            secret for secret in (self.credential, *self.more_credentials, *signed, unquote(login), login) if secret
+        ]
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.type!r}, {self.host!r})"  # never the credential: tracebacks show this

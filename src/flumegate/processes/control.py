@@ -98,7 +98,7 @@ class Control:
     def publish(self, value: snapshot.Snapshot) -> None:
         """Shelve a Snapshot and hand it to every worker."""
         data = snapshot.encode(value)
-        log.hide(provider.credential for provider in value.providers.values())
+        log.hide(secret for provider in value.providers.values() for secret in provider.secrets())
         try:
             self.shelf.write(data)
         except (OSError, ShelfFullError) as problem:
