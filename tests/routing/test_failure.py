@@ -64,3 +64,12 @@ def test_an_error_of_an_attempt_is_classed_by_its_kind(error: Kind, status: int,
     """Where the kind says nothing the upstream's status does; what another dialect can say is tried elsewhere."""
     failure = of_error(GatewayError(error, "some_code", "…", retry_after=3), status)
     assert failure == Failure(kind, "some_code", status, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, "credential"), (403, "credential"), (400, "refused"), (500, "server")]
+)
+def test_the_status_tells_whose_fault_it_is_in_whatever_words(status: int, kind: Class) -> None:
+    """A translated refusal has an error of ours, as kind as it can be; the answer's status still decides."""
+    failure = of_error(GatewayError(kinds.UPSTREAM_FAILED, "upstream_credential_refused", "…"), status)
+    assert failure == Failure(kind, "upstream_credential_refused", status)

@@ -94,3 +94,10 @@ def test_each_attempt_leaves_time_for_those_that_may_follow(now: float, left: fl
         assert by == deadline
     else:
         assert by - now == pytest.approx(left / (others + 1), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["refused", "credential", "missing"])
+def test_every_status_can_be_named(kind: Class) -> None:
+    """What is configured counts, whatever the status usually means."""
+    assert may_repeat(Retry(on_status=(422,)), Failure(kind, "c", 422))
+    assert not may_repeat(Retry(on_status=(422,)), Failure(kind, "c", 400))
