@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from flumegate.dialects.envelope import Envelope
+from flumegate.engine.asks import set_deadline
 from flumegate.engine.nobody import copy_of
 from flumegate.engine.trip import Trip
 from flumegate.errors import GatewayError
@@ -31,6 +32,11 @@ class Mirrors:
         self._number = 0
         self.left_out = 0
 
+    @property
+    def under_way(self) -> int:
+        """Copies that have not ended."""
+        return len(self._under_way)
+
     def send(self, exchange: Exchange, mirror: Mirror, seen: Envelope) -> None:
         """Send a copy of an exchange, if the dice say so and there is room."""
         if self._engine.dice.random() >= mirror.share:
@@ -52,11 +58,16 @@ class Mirrors:
         assert copied.endpoint is not None  # noqa: S101 - only routes of endpoints have a mirror
         try:
             course = engine.planner.detour(copied.endpoint, mirror.use, copied.model_requested)
+            set_deadline(copied, course.timeout)
+            if engine.settlement.policy.content == "full":
+                copied.response_body = []
             await Trip(engine, copied, course, seen, b"").run()
         except GatewayError as error:
             engine.refuse(copied, error)
         except asyncio.CancelledError:
             engine.abandon(copied)
+        except Exception as error:  # noqa: BLE001 - the top of a copy's road: nobody else would hear of it
+            engine.confess(copied, error)
 
     def close(self) -> None:
         """End all copies: the worker stops."""

@@ -125,7 +125,7 @@ class Engine:
         except asyncio.CancelledError:
             self.abandon(exchange)
         except Exception as error:  # noqa: BLE001 - the top of the road: a bug must not take other requests along
-            self._confess(exchange, error)
+            self.confess(exchange, error)
         finally:
             self.overload.leave(exchange)
             if exchange.flight is not None:
@@ -136,7 +136,8 @@ class Engine:
         if exchange.snapshot is not self.snapshot:
             exchange.snapshot, exchange.admitted = self.snapshot, False
 
-    def _confess(self, exchange: Exchange, bug: Exception) -> None:
+    def confess(self, exchange: Exchange, bug: Exception) -> None:
+        """Answer 500 for a bug of ours, and log it."""
         log.event("error", "request failed", request_id=exchange.record_id, bug=repr(bug)[:300])
         message = f"The gateway failed; its log has more under {exchange.record_id}."
         self.refuse(exchange, GatewayError(INTERNAL, "internal_error", message, close=True))
