@@ -41,13 +41,13 @@ test: setup-dev ## run the test suite
 faults: setup-dev ## long proofs at their stated figures
 	$(BIN)/pytest -m faults --timeout 1800 $(ARGS)
 
-PURE := ir dialects wire catalog records routing
+PURE := ir dialects wire catalog records routing quota
 cover: setup-dev ## branch coverage of the pure rooms by their own tests, which must be whole
 	$(BIN)/pytest -q -p no:randomly --hypothesis-seed=1 $(PURE:%=tests/%) tests/test_errors.py $(PURE:%=--cov=flumegate.%) --cov=flumegate.errors \
 	  --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 $(ARGS)
 
 fuzz: setup-dev ## the property tests with fifty times as many examples
-	$(BIN)/pytest tests/wire tests/ir tests/laws tests/dialects tests/engine tests/door tests/routing tests/spool tests/manage \
+	$(BIN)/pytest tests/wire tests/ir tests/laws tests/dialects tests/engine tests/door tests/routing tests/quota tests/spool tests/manage \
 	  --hypothesis-profile=fuzz --timeout 1800 $(ARGS)
 
 bench: setup-dev ## measure against nginx and installed peers, write bench/RESULTS.md
