@@ -6,7 +6,6 @@ ours, stops the start with the remedy. Files appear whole or not at all: written
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import os
 import re
@@ -14,15 +13,13 @@ import secrets
 import socket
 import stat
 import tempfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 from flumegate.config.operator import TOKEN_NAME
+from flumegate.manage import mint
 
 PEPPER_BYTES = 32
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_KEY = re.compile(r"(sk-fg-[0-9A-Za-z]{8}-[0-9A-Za-z_-]{43})([0-9A-Za-z]{6})")
 _ADMIN_TOKEN = re.compile(r"fg-admin-[0-9A-Za-z_-]{43}")
 _SOCKET_PATH_BYTES = 100
 """The kernel takes 107 on Linux and 103 elsewhere."""
@@ -164,7 +161,7 @@ def admin_token(folder: Path) -> str:
     path = folder / TOKEN_NAME
     kept = _read(path)
     if kept is None:
-        kept = f"fg-admin-{_secret()}\n".encode()
+        kept = f"fg-admin-{mint.make_secret()}\n".encode()
         write_private(path, kept)
     token = kept.decode("ascii", "replace").strip()
     if not _ADMIN_TOKEN.fullmatch(token):
@@ -174,28 +171,12 @@ def admin_token(folder: Path) -> str:
 
 def make_key() -> str:
     """Return a new key: `sk-fg-<id>-<secret><check>`, with 256 secret bits."""
-    identity = "".join(secrets.choice(_BASE62) for _ in range(8))
-    body = f"sk-fg-{identity}-{_secret()}"
-    return body + _check(body)
-
-
-def _secret() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    return mint.mint(mint.KEY).text
 
 
 def is_key(text: str) -> bool:
     """Tell whether the text has the form of a key and the right check digits."""
-    found = _KEY.fullmatch(text)
-    return found is not None and _check(found[1]) == found[2]
-
-
-def _check(body: str) -> str:
-    number = zlib.crc32(body.encode())
-    digits = ""
-    for _ in range(6):
-        number, digit = divmod(number, 62)
-        digits = _BASE62[digit] + digits
-    return digits
+    return mint.id_of(text, mint.KEY) is not None
 
 
 def _read(path: Path) -> bytes | None:
