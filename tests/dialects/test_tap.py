@@ -304,3 +304,71 @@ def test_of_an_event_too_large_to_be_held_the_name_tells(name: bytes, told: tupl
     tap = ResponsesTap()
     tap.feed(b'event: %b\ndata: {"type":"%b","x":"aaaa' % (name, name))
     assert (tap.started, tap.complete) == told
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+def test_half_a_document_is_unreadable(dialect: str) -> None:
+    """Whatever was to come, and whatever HTTP says of its end."""
+    for body in (b'{"choices":[{"index":0,"mess', b"<html>", b""):
+        tap = DIALECTS[dialect]()
+        tap.read_whole(body)
+        assert (tap.unreadable, tap.complete, tap.failed) == (True, False, False)
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+@pytest.mark.parametrize("body", [b'{"a":NaN,"b":[-Infinity]}', b'{"model":7,"usage":"no"}', b"[7]", b'{"a":"\xff"}'])
+def test_what_only_surprises_is_not_unreadable(dialect: str, body: bytes) -> None:
+    """Most clients read numbers that JSON has not, and what a member should be is not for the gateway to judge."""
+    tap = DIALECTS[dialect]()
+    tap.read_whole(body)
+    assert not tap.unreadable
+
+
+QUESTION = json.dumps({"model": "m", "messages": [{"role": "user", "content": "w" * 360}]}).encode()
+SAYING = {
+    "chat": delta(content="word"),
+    "responses": output("output_text.delta", delta="word"),
+    "messages": piece(type="text_delta", text="word"),
+    "gemini": parts({"text": "word"}),
+    "ollama": {"message": {"role": "assistant", "content": "word"}},
+}
+
+
+@pytest.mark.parametrize("dialect", sorted(SAYING))
+@pytest.mark.parametrize("count", [1, 5, 300])
+def test_a_stream_that_ends_early_is_estimated(dialect: str, count: int) -> None:
+    """A token for each event that was passed on, and about four bytes of the request a token."""
+    tap = DIALECTS[dialect]()
+    event = sent(dialect, SAYING[dialect])
+    for _ in range(count):
+        tap.feed(event)
+    tap.close()
+    tap.estimate(QUESTION, count * len(event))
+    assert tap.estimated
+    assert tap.usage == Usage(-(-len(QUESTION) // 4), count)
+
+
+def test_what_the_provider_said_is_not_estimated() -> None:
+    """Its own count stands, however early it was."""
+    tap = ChatTap()
+    tap.feed(text("a"))
+    tap.feed(chunk(choices=[], usage={"prompt_tokens": 3, "completion_tokens": 1}))
+    tap.estimate(QUESTION, 1000)
+    assert (tap.estimated, tap.usage) == (False, Usage(3, 1))
+
+
+@pytest.mark.parametrize("passed_on", [0, 1000])
+def test_a_stream_that_has_not_begun_cost_nothing_that_is_known(passed_on: int) -> None:
+    """Roles and pings tell nothing; neither does what the client has not seen."""
+    tap = ChatTap()
+    tap.feed(text("a") if not passed_on else text(""))
+    tap.estimate(QUESTION, passed_on)
+    assert (tap.estimated, tap.usage) == (False, None)
+
+
+def test_of_an_event_too_large_to_be_held_one_token_is_known() -> None:
+    """Its pieces are no events; a question that was not kept is not estimated."""
+    tap = ResponsesTap()
+    tap.feed(b"event: response.output_text.delta\ndata: " + b"x" * 20_000)
+    tap.estimate(b"", 20_000)
+    assert (tap.estimated, tap.usage) == (True, Usage(None, 1))

@@ -195,7 +195,6 @@ def test_answers_that_go_on_are_contained(stage: Stage) -> None:
     check(stage, [suffer(stage, endless(300))])
 
 
-@pytest.mark.xfail(reason="relay.whole does not judge whether a body that is whole by its framing is JSON")
 def test_half_a_document_is_told_to_who_is_relayed_to(stage: Stage) -> None:
     """A body whose framing is whole and whose JSON is not is no answer, in the verbatim lane either."""
     check(stage, [suffer(stage, HALVES, VERBATIM)])
@@ -212,7 +211,6 @@ def test_hostile_answers_are_contained_for_long(stage: Stage) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.xfail(reason="relay_translated gathers 128 MiB, and what failed is freed only when cycles are collected")
 def test_endless_answers_are_contained_where_they_are_translated(stage: Stage) -> None:
     """Answers of 200 MB that are gathered before they can be read."""
     suffered = suffer(stage, endless(3000), TRANSLATED)

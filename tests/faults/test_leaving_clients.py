@@ -142,11 +142,7 @@ def is_told(visit: Visit, row: dict[str, Any]) -> bool:
     """Tell whether a record says that the client left, and what its answer had cost so far."""
     if (row["outcome"], row["client_abort"]) != ("cancelled", 1):
         return False
-    return (
-        visit.pair.verbatim
-        or not visit.moment.has_answered
-        or row["usage_source"] in ("partial", "estimated", "upstream")
-    )
+    return not visit.moment.has_answered or row["usage_source"] in ("partial", "estimated", "upstream")
 
 
 def check(gateway: Gateway, mock: Mock, visits: list[Visit]) -> None:

@@ -31,6 +31,7 @@ KINDS = [
     Pair("messages", "anthropic"),
     Pair("messages", "openai"),
     Pair("ollama", "openai"),
+    Pair("chat", "gemini"),
     None,  # a download through the transparent lane
 ]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from flumegate.ir.answer import Answer, Choice
-from flumegate.ir.estimate import IMAGE_TOKENS, TURN_TOKENS, input_tokens, output_tokens, said_bytes
+from flumegate.ir.estimate import IMAGE_TOKENS, TURN_TOKENS, document_tokens, input_tokens, output_tokens, said_bytes
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Output, Request, Tool, Turn
 
@@ -50,3 +50,13 @@ def test_what_was_said_is_weighed_in_bytes() -> None:
     answer = Answer("id", "m", 0, (Choice((Text("abc"), Text("日"))), Choice((Text("x"),))), None)
     assert said_bytes(answer) == 7
     assert [output_tokens(size) for size in (0, 1, 4, 5)] == [0, 1, 1, 2]
+
+
+def test_a_document_is_weighed_without_being_read() -> None:
+    """Four bytes a token, rounded up; a picture in it at its flat rate, a long text as what it is."""
+    assert [document_tokens(b"x" * size) for size in (0, 1, 4, 5)] == [1, 1, 1, 2]
+    frame = b'{"text":"","url":""}'
+    with_picture = b'{"text":"","url":"data:image/png;base64,%b"}' % (b"iVBO" * 2000)
+    with_text = b'{"text":"%b","url":""}' % (b"word word " * 1000)
+    assert document_tokens(with_picture) == IMAGE_TOKENS + len(frame) // 4
+    assert document_tokens(with_text) == (len(frame) + 10_000) // 4

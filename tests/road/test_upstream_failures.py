@@ -507,6 +507,62 @@ def test_an_answer_without_length_is_cut_where_its_json_is(gateway: Gateway, ups
         assert road.record(gateway, name)["outcome"] in ("failed", "truncated")
 
 
+def test_half_a_document_in_whole_framing_is_502(gateway: Gateway, upstream: ScriptedUpstream) -> None:
+    """Something between the provider and us has cut it and counted it anew; nothing of it has been passed on yet."""
+    upstream.play(answer(WHOLE[:-9]))
+    check_refusal(gateway, ask(gateway), 502, "upstream_garbage")
+
+
+def test_half_a_document_that_has_begun_is_cut(gateway: Gateway, upstream: ScriptedUpstream) -> None:
+    """Its head is with the client already: the client must not take it for whole, nor the record."""
+    pause = Pause()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    upstream.play(head + chunk(WHOLE[:20]), pause, chunk(WHOLE[20:-9]) + chunk(b""))
+    name = f"failing-{next(NUMBER)}"
+    with raw.wire(gateway.port) as wire:
+        wire.send(raw.request(body=road.chat(), key=road.KEY, headers=[("x-request-id", name)]))
+        wire.until(WHOLE[:20])
+        pause.set()
+        (found,) = wire.answers(1)
+    assert (found.status, found.complete) == (200, False)
+    row = road.record(gateway, name)
+    assert (row["outcome"], row["error_code"]) == ("truncated", "upstream_cut")
+
+
+@pytest.mark.parametrize("content_type", [b"text/plain", b"application/json"])
+def test_what_most_clients_read_is_passed_on(gateway: Gateway, upstream: ScriptedUpstream, content_type: bytes) -> None:
+    """NaN is no JSON, and many servers' libraries write it all the same."""
+    body = WHOLE[:-1] + b',"logprob":NaN}'
+    upstream.play(
+        b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (content_type, len(body)) + body
+    )
+    found, name = ask(gateway)
+    assert (found.status, found.body) == (200, body)
+    assert road.record(gateway, name)["outcome"] == "ok"
+
+
+def test_what_does_not_say_that_it_is_json_is_not_judged(gateway: Gateway, upstream: ScriptedUpstream) -> None:
+    """Beyond its beginning: whatever it is, it is as the provider says."""
+    body = WHOLE[:-9]
+    upstream.play(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    found, _ = ask(gateway)
+    assert (found.status, found.body) == (200, body)
+
+
+def test_a_page_is_refused_at_once_where_it_would_be_translated(gateway: Gateway, upstream: ScriptedUpstream) -> None:
+    """Nobody waits for its end, nor keeps it, in one read or in several."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n"
+    body = {"model": "up/m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    chunked = b"transfer-encoding: chunked\r\n\r\n"
+    for steps in ([b"content-length: 6\r\n\r\n<html>"], [chunked + chunk(b"<html>"), Step.HANG]):
+        upstream.play(head, *steps)
+        name = f"failing-{next(NUMBER)}"
+        request = raw.request("/v1/messages", body, key=road.KEY, headers=[("x-request-id", name)])
+        assert raw.ask(gateway.port, request).status == 502
+        assert road.record(gateway, name)["error_code"] == "upstream_garbage"
+    upstream.wait_for(open_sockets=0)
+
+
 @pytest.mark.parametrize("framing", [b"", b"transfer-encoding: chunked\r\n"])
 def test_a_cut_coding_is_a_cut_answer(gateway: Gateway, upstream: ScriptedUpstream, framing: bytes) -> None:
     """Compressed bytes that stop early are noticed even where HTTP's framing is whole."""

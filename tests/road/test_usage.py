@@ -237,7 +237,10 @@ def test_a_stream_that_breaks_off(stage: Stage, name: str, how: str) -> None:
     if name == "messages":
         assert (row["input_tokens"], row["usage_source"]) == (5, "partial")
     else:
-        assert (row["input_tokens"], row["output_tokens"], row["usage_source"]) == (None, None, "")
+        events = got.body.count(b"data: ")
+        assert row["usage_source"] == "estimated"
+        assert 0 < row["input_tokens"] < 100
+        assert 0.5 * events < row["output_tokens"] < 1.5 * events
     assert row["first_token_us"] is not None
     assert row["response_bytes"] == len(got.body)
 

@@ -6,11 +6,15 @@ when a cheap byte test says that they matter; the last few blocks are kept, so t
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
 from collections.abc import Iterable
 from typing import ClassVar
 
+import msgspec
+
+from flumegate.ir import estimate
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
 
@@ -32,6 +36,7 @@ class Tap:
         started: a meaningful event (text, reasoning, a tool call, or an end that is no error) was seen in the stream.
         complete: the dialect's own sign of a complete answer was seen.
         failed: the upstream reported an error, inside the stream or in place of a whole answer.
+        unreadable: the whole answer is no JSON: half a document, or none.
         estimated: the upstream did not say its usage; it was estimated here.
     """
 
@@ -44,6 +49,7 @@ class Tap:
     started = False
     complete = False
     failed = False
+    unreadable = False
     estimated = False
     _kept: deque[bytes] | None = None
 
@@ -80,8 +86,40 @@ class Tap:
         if not self.complete:
             self.look(sse.read(b"".join(self._kept or ())))
 
+    def estimate(self, request: bytes, response_bytes: int) -> None:
+        """Estimate what a stream that ended early has cost, if nothing was said of it.
+
+        `request` is the question as it was asked, `response_bytes` how much of the answer has been passed on.
+        """
+        if self.usage is None and self.started and response_bytes:
+            self.estimated = True
+            asked = estimate.document_tokens(request) if request else None
+            self.usage = Usage(asked, self._count_events(response_bytes))
+
+    def _count_events(self, response_bytes: int) -> int:
+        """Return about how many events so many bytes held: nearly every one is a token, whatever stands around it."""
+        kept = b"".join(self._kept or ())
+        events = sum(1 for _ in sse.read(kept))
+        return max(1, round(response_bytes * events / len(kept))) if events else 1
+
     def read_tail(self, tail: bytes) -> None:
         """Look at the end of an answer too large to be kept: its usage stands in the last kilobytes."""
         found = _USAGE_OBJECT.findall(tail)
         if found:
             self.read_whole(b'{"usage":%b}' % found[-1])
+
+
+def is_no_json(body: bytes, error: Exception) -> bool:
+    """Tell whether a body that could not be decoded is no JSON at all, or only holds something surprising.
+
+    Numbers like NaN and Infinity, which some servers write and most clients read, are no reason to refuse an answer.
+    """
+    if type(error) is not msgspec.DecodeError:
+        return False
+    try:
+        json.loads(body)
+    except UnicodeDecodeError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+    return False

@@ -39,23 +39,32 @@ class Passage:
         self.rest = b""
         self.cut = False
 
-    def start(self, call: Call, connection: Connection) -> asyncio.Future[None]:
-        """Take what has come, then the rest as it comes; the future ends with the answer.
+    async def start(self, call: Call, connection: Connection) -> None:
+        """Take what has come, then the rest as it comes; return with the answer's end.
 
-        It fails with a GatewayError only where nothing has been handed to the client yet.
+        Raises:
+            GatewayError: it failed, and nothing has been handed to the client yet.
         """
         self._call = call
         if not call.ended:  # a whole answer has given its connection back, and it may serve another exchange by now
             connection.resume()
             self._exchange.reply.feed_from(connection)
         call.sink = self
-        pieces, call.pieces = call.pieces, []
-        self.push(b"".join(pieces))
-        if call.error is not None:
-            self.fail(call.error)
-        elif call.ended:
-            self.end()
-        return self._done
+        try:
+            pieces, call.pieces = call.pieces, []
+            self.push(b"".join(pieces))
+            del pieces
+            if call.error is not None:
+                error, call.error = call.error, None
+                self.fail(error)
+                del error
+            elif call.ended:
+                self.end()
+            await self._done
+        finally:
+            # Megabytes may hang on these: nothing may point back to who points here, or the collector must find them.
+            call.sink = None
+            del self._done
 
     def push(self, data: bytes) -> None:
         """Take the bytes of one read."""
@@ -77,6 +86,10 @@ class Passage:
         """From here on there is no other answer than this one."""
         self._call.deadline = self._call.final_deadline
         self._begun()
+
+    def _give_up(self, error: GatewayError) -> None:
+        """Report a failure: nothing has been handed to the client."""
+        self._done.set_exception(error.with_traceback(None))  # its frames hold what was to be let go
 
     def _frame(self, data: bytes) -> bytes:
         exchange = self._exchange

@@ -52,6 +52,8 @@ def whole(exchange: Exchange, plan: Plan, call: Call, head: AnswerHead, extra: b
                 raise errors.cut(plan.provider.name)
         tap = exchange.tap = exchange.endpoint.tap()
         tap.read_whole(body)
+        if tap.unreadable and _is_judged(exchange, head):
+            raise errors.garbage(plan.provider.name, "it is no JSON document")
     exchange.response_bytes = len(body)
     if exchange.response_body is not None:
         exchange.response_body.append(body)
@@ -66,6 +68,11 @@ def _opening(exchange: Exchange) -> bytes:
     """Return how an answer in one piece begins: Gemini's stream without `alt=sse` is an array of answers."""
     endpoint = exchange.endpoint
     return b"[" if endpoint is not None and endpoint.streams else b"{"
+
+
+def _is_judged(exchange: Exchange, head: AnswerHead) -> bool:
+    """Tell whether a body must be JSON from its beginning to its end; what says that it is something else need not."""
+    return exchange.lane == "verbatim" and not head.bodiless and b"json" in head.media_type
 
 
 def _check_json(body: bytes, plan: Plan, opening: bytes) -> None:
@@ -260,17 +267,30 @@ class Relay(Passage):
                 return
             self._end_events(self._events, None)
         else:
-            if self._tap is not None and self._copy is not None:
-                body = b"".join(self._copy)
-                if missing := self._missing_end(body):
-                    self.fail(missing)
-                    return
-                (self._tap.read_tail if self._copy_bytes > MAX_COPY_BYTES else self._tap.read_whole)(body)
+            if wrong := self._read_copy():
+                self.fail(wrong)
+                return
             self.rest = b"0\r\n\r\n" if self._chunked else b""
         self._done.set_result(None)
 
+    def _read_copy(self) -> GatewayError | None:
+        """Show the tap what was kept of an answer; return what is wrong with one that HTTP takes for complete."""
+        tap, copy = self._tap, self._copy
+        if tap is None or copy is None:
+            return None
+        body = b"".join(copy)
+        if missing := self._missing_end(body):
+            return missing
+        if self._copy_bytes > MAX_COPY_BYTES:
+            tap.read_tail(body)
+            return None
+        tap.read_whole(body)
+        return (
+            errors.cut(self._plan.provider.name) if tap.unreadable and _is_judged(self._exchange, self._head) else None
+        )
+
     def _missing_end(self, copy: bytes) -> GatewayError | None:
-        """Return what is wrong with an answer that HTTP takes for complete."""
+        """Return what is wrong with an answer whose end, or all of it, is missing."""
         provider = self._plan.provider.name
         if self._judged and not self._exchange.head_sent:
             return errors.garbage(provider, "it is empty")
@@ -288,7 +308,7 @@ class Relay(Passage):
             if self._held is not None and self._events is not None:
                 self._end_unbegun(self._events, self._held, error)
             else:
-                self._done.set_exception(error)
+                self._give_up(error)
             return
         if self._events is not None:
             self._end_events(self._events, error)
@@ -303,12 +323,12 @@ class Relay(Passage):
         assert tap is not None  # noqa: S101 - events are framed only for a tap
         held.append(events.close())
         if tap.failed:
-            self._done.set_exception(errors.failed_in_stream(provider))
+            self._give_up(errors.failed_in_stream(provider))
         elif not tap.complete:
             self._held = None
-            self._done.set_exception(error or errors.cut(provider))
+            self._give_up(error or errors.cut(provider))
         elif not (tap.finish_reason or tap.started):
-            self._done.set_exception(errors.empty(provider))
+            self._give_up(errors.empty(provider))
         else:
             self._commit()
             self._write_unbegun(held)
@@ -341,6 +361,7 @@ class Relay(Passage):
             error = error or errors.cut(self._plan.provider.name)
             exchange.outcome, exchange.error_code = "truncated", error.code
             exchange.usage_partial = True
+            tap.estimate(exchange.body, exchange.response_bytes)
             if events.broken:
                 self.cut = True
                 return

@@ -17,7 +17,7 @@ from flumegate.upstream import errors
 from flumegate.upstream.call import Call
 from flumegate.wire import coding
 
-MAX_ANSWER_BYTES = 134_217_728
+MAX_ANSWER_BYTES = 33_554_432
 """An answer in one piece beyond this is no answer of a model."""
 END_SECONDS = 1.0
 """How long a connection may stay open behind the end that its stream has said, before the client gets its own end."""
@@ -40,6 +40,16 @@ def decoded(head: AnswerHead, body: bytes, provider: str) -> bytes:
     return plain
 
 
+def _refuse_page(head: AnswerHead, plan: Plan) -> None:
+    """Refuse the page of a captive portal in place of an answer, however long it goes on.
+
+    Raises:
+        GatewayError: it is one.
+    """
+    if head.status < 400 and head.media_type.startswith(b"text/html"):
+        raise errors.garbage(plan.provider.name, "it is a page of HTML")
+
+
 def whole_translated(
     translation: Translation | EmbeddingTranslation, plan: Plan, call: Call, head: AnswerHead, extra: bytes
 ) -> bytes:
@@ -48,6 +58,7 @@ def whole_translated(
     Raises:
         GatewayError: the upstream refused, or sent what cannot be used.
     """
+    _refuse_page(head, plan)
     pieces = call.pieces
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     return translation.whole(head, decoded(head, body, plan.provider.name), extra)
@@ -69,6 +80,7 @@ class TranslatedRelay(Passage):
         extra: bytes,
     ) -> None:
         super().__init__(loop, exchange, plan, begun)
+        _refuse_page(head, plan)
         self._head = head
         self._translation = translation
         self._extra = extra
@@ -98,13 +110,13 @@ class TranslatedRelay(Passage):
                 self.fail(errors.garbage(self._plan.provider.name, f"it is larger than {MAX_ANSWER_BYTES} bytes"))
             return
         try:
-            plain = data if self._decoder is None else b"".join(self._decoder.feed(data))
-            self._hand_out(self._pipe, self._pipe.feed(plain))
+            for plain in (data,) if self._decoder is None else self._decoder.feed(data):
+                self._hand_out(self._pipe, self._pipe.feed(plain))
         except coding.CodingError as error:
             self.fail(errors.garbage(self._plan.provider.name, str(error)))
         except GatewayError as error:
             self._exchange.usage_partial = True
-            self._done.set_exception(error)
+            self._give_up(error)
 
     def _hand_out(self, pipe: Pipe, data: bytes) -> None:
         exchange = self._exchange
@@ -135,7 +147,8 @@ class TranslatedRelay(Passage):
             return
         try:
             if self._pipe is None:
-                body = decoded(self._head, b"".join(self._pieces), self._plan.provider.name)
+                pieces, self._pieces = self._pieces, []
+                body = decoded(self._head, b"".join(pieces), self._plan.provider.name)
                 self.rest = self._translation.whole(self._head, body, self._extra)
             else:
                 if self._decoder is not None:
@@ -145,7 +158,7 @@ class TranslatedRelay(Passage):
         except coding.CodingError as error:
             self.fail(errors.garbage(self._plan.provider.name, str(error)))
         except GatewayError as error:
-            self._done.set_exception(error)
+            self._give_up(error)
         else:
             self._done.set_result(None)
 
@@ -153,9 +166,10 @@ class TranslatedRelay(Passage):
         """The upstream's answer broke off."""
         if self._done.done():
             return
+        self._pieces = []
         pipe = self._pipe
         if pipe is None or not (pipe.over or self._exchange.head_sent):
-            self._done.set_exception(error)
+            self._give_up(error)
             return
         self.rest += pipe.fail(error)  # nothing, if the stream had said its end before the connection broke
         self._finish_stream(pipe)

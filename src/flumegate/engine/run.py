@@ -180,6 +180,7 @@ class Engine:
     def refuse(self, exchange: Exchange, error: GatewayError) -> None:
         """Answer an error, or cut the answer that has already begun."""
         exchange.reply.feed_from(None)
+        error.__traceback__ = None  # its frames hold the error themselves, and the whole exchange
         if exchange.flight is not None:
             exchange.flight.end(error)
         if exchange.head_sent:
@@ -205,6 +206,7 @@ class Engine:
             exchange.status = 499
         if exchange.tap is not None:
             exchange.tap.close()
+            exchange.tap.estimate(exchange.body, exchange.response_bytes)
         self.settlement.settle(exchange, b"", cut=True)
 
 

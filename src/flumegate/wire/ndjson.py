@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+MAX_LINE_BYTES = 16_777_216
+"""As of an event (see `sse`)."""
+
 
 class Reader:
     """Lines out of a stream that arrives in any pieces; empty ones are passed over. Bounded by `max_bytes` a line."""
 
     __slots__ = ("_held", "_max_bytes")
 
-    def __init__(self, max_bytes: int = 67_108_864) -> None:
+    def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
         self._held = bytearray()
         self._max_bytes = max_bytes
 

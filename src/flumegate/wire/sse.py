@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+MAX_EVENT_BYTES = 16_777_216
+"""Pictures in an event have megabytes; nothing that is meant for a client has more."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _BLANKS = (b"\n\n", b"\n\r\n", b"\r\r")
@@ -81,7 +83,7 @@ class Reader:
 
     __slots__ = ("_held", "_max_bytes")
 
-    def __init__(self, max_bytes: int = 67_108_864) -> None:
+    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
         self._held = bytearray()
         self._max_bytes = max_bytes
 

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flumegate.dialects.gemini import ARRAY_CODEC, CODEC
+from flumegate.dialects.gemini.candidate import MAX_CITED_CHARACTERS
 from flumegate.dialects.gemini.partial import Arguments, PartialArg
 from flumegate.dialects.gemini.read_answer import read_answer
 from flumegate.dialects.gemini.read_stream import GeminiStreamReader
 from flumegate.dialects.gemini.write_stream import GeminiArrayWriter, GeminiStreamWriter
 from flumegate.dialects.node import ReadError
+from flumegate.dialects.openai.chat import CODEC as CHAT
 from flumegate.ir import events as e
 from flumegate.ir.answer import Answer, Choice, Finish
 from flumegate.ir.failure import Failure
@@ -325,6 +327,34 @@ FOREIGN = Answer(
     ),
     Usage(5, 7, 1, None, 3),
 )
+
+
+SOURCES = {
+    "groundingChunks": [{"web": {"uri": "https://river.example", "title": "R"}}],
+    "groundingSupports": [{"segment": {"startIndex": 1, "endIndex": 3}, "groundingChunkIndices": [0]}],
+}
+
+
+def test_sources_of_a_text_too_long_to_be_kept_have_no_place_in_it() -> None:
+    """Memory is bounded: they are told all the same, and those of the next text have theirs again."""
+    long = [chunk({"text": "w" * 1000}) for _ in range(MAX_CITED_CHARACTERS // 1000 + 1)]
+    between, short = chunk({"text": "t", "thought": True}), chunk({"text": "word"})
+    told = [chunk(groundingMetadata=SOURCES), between, short, chunk(finishReason="STOP", groundingMetadata=SOURCES)]
+    answer = folded([wire([*long, *told])])
+    texts = [part for part in answer.choices[0].parts if isinstance(part, Text)]
+    assert [text.citations for text in texts] == [
+        (Citation("https://river.example", "R"),),
+        (Citation("https://river.example", "R", 1, 3),),
+    ]
+
+
+def test_what_is_lost_of_long_texts_sources_is_told() -> None:
+    """A client of another dialect learns that there was more to be said of the sources."""
+    long = [chunk({"text": "w" * 1000}) for _ in range(MAX_CITED_CHARACTERS // 1000 + 1)]
+    reader, writer = GeminiStreamReader(), CHAT.stream_writer(asked("mine"))  # type: ignore[misc] # it has one
+    for event in (*reader.feed(wire([*long, chunk(finishReason="STOP", groundingMetadata=SOURCES)])), *reader.close()):
+        writer.write(event)
+    assert any(loss.path.endswith("groundingMetadata") for loss in writer.losses.found)
 
 
 @pytest.mark.parametrize("writer_of", [GeminiStreamWriter, GeminiArrayWriter])

@@ -17,6 +17,8 @@ from flumegate.ir.answer import Finish
 from flumegate.ir.events import Cited, Closed, Event, Finished, Grew, Opened
 from flumegate.ir.parts import Extras, Part, Text, Thinking, ToolCall
 
+MAX_CITED_CHARACTERS = 65_536
+"""How much of a text is kept to tell where its sources belong; the sources of a longer one are told without a place."""
 _decode_partials = msgspec.json.Decoder(list[PartialArg]).decode
 
 
@@ -44,6 +46,7 @@ class Candidate:
         "_open",
         "_out",
         "_said",
+        "_said_size",
         "_signature",
         "_sources",
         "_thinking",
@@ -59,6 +62,7 @@ class Candidate:
         self._thinking = False
         self._said: list[str] = []
         """The open text, for citations, which count from its start."""
+        self._said_size = 0
         self._call = -1
         """The block of a call that comes in pieces, if any."""
         self._arguments = Arguments()
@@ -80,7 +84,9 @@ class Candidate:
             self._open = self._counter.next_block()
             self._out.append(Opened(self._open, Thinking() if thought else Text(""), self._number))
         if not thought:
-            self._said.append(text)
+            self._said_size += len(text)
+            if self._said_size <= MAX_CITED_CHARACTERS:
+                self._said.append(text)
         self._out.append(Grew(self._open, text, logprobs=logprobs))
 
     def read(self, node: Members) -> None:
@@ -192,12 +198,17 @@ class Candidate:
             self._end_call()
         if self._open >= 0:
             if self._sources is not None and not self._thinking:
-                for citation in read_citations(self._sources, "".join(self._said)):
-                    self._out.append(Cited(self._open, citation))
+                self._cite(self._sources)
                 self._sources = None
             self._out.append(Closed(self._open))
             self._open = -1
         self._said.clear()
+        self._said_size = 0
+
+    def _cite(self, sources: msgspec.Raw) -> None:
+        is_kept = self._said_size <= MAX_CITED_CHARACTERS
+        for citation in read_citations(sources, "".join(self._said) if is_kept else None):
+            self._out.append(Cited(self._open, citation))
 
     def finish(self, raw: str, detail: str) -> None:
         """Take the reason why it ended."""

@@ -39,15 +39,18 @@ class _Grounding(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Grounding).decode
 
 
-def read_citations(raw: bytes | msgspec.Raw, text: str) -> tuple[Citation, ...]:
-    """Return the sources of a text; none where they cannot be read, as the text stands without them."""
+def read_citations(raw: bytes | msgspec.Raw, text: str | None) -> tuple[Citation, ...]:
+    """Return the sources of a text; none where they cannot be read, as the text stands without them.
+
+    `None` for a text that was too long to be kept: they have no place in it then.
+    """
     try:
         grounding = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ()
     sources = [chunk.web or chunk.retrievedContext or chunk.maps for chunk in grounding.groundingChunks or ()]
     supports = grounding.groundingSupports or [_Support(None, list(range(len(sources))))]
-    encoded = text.encode("utf-8", "surrogatepass")
+    encoded = text.encode("utf-8", "surrogatepass") if text is not None else None
     citations = []
     for support in supports:
         for number in support.groundingChunkIndices or ():
@@ -59,8 +62,8 @@ def read_citations(raw: bytes | msgspec.Raw, text: str) -> tuple[Citation, ...]:
     return tuple(citations)
 
 
-def _characters(encoded: bytes, segment: _Segment | None) -> tuple[int | None, int | None]:
-    if segment is None or segment.endIndex is None:
+def _characters(encoded: bytes | None, segment: _Segment | None) -> tuple[int | None, int | None]:
+    if encoded is None or segment is None or segment.endIndex is None:
         return None, None
     return _count(encoded, segment.startIndex or 0), _count(encoded, segment.endIndex)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from flumegate.dialects.gemini.usage import WireUsage, read_usage
-from flumegate.dialects.tap import Tap
+from flumegate.dialects.tap import Tap, is_no_json
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
 
@@ -55,7 +55,8 @@ class GeminiTap(Tap):
         """See `Tap.read_whole`. A stream without `alt=sse` is an array of partial answers."""
         try:
             answers = _decode_array(body) if body.lstrip()[:1] == b"[" else [_decode(body)]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self.unreadable = is_no_json(body, error)
             return
         for answer in answers:
             if answer.error is not None:

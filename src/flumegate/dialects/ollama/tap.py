@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from flumegate.dialects.tap import Tap
+from flumegate.dialects.tap import Tap, is_no_json
 from flumegate.ir.usage import Usage
 from flumegate.wire import ndjson, sse
 
@@ -50,6 +50,7 @@ class OllamaTap(Tap):
 
     def __init__(self) -> None:
         self._lines = ndjson.Reader()
+        self._line_count = 0
 
     def read_whole(self, body: bytes) -> None:
         """See `Tap.read_whole`. A stream that somebody gathered is one too: it is read line by line."""
@@ -72,6 +73,7 @@ class OllamaTap(Tap):
         except OverflowError:
             self._lines = ndjson.Reader()  # what it began with is lost, its end cannot be read
             return
+        self._line_count += len(lines)
         for line in lines:
             if not self.started or _ERROR_MARK in line or _DONE in line or _DONE_SPACED in line:
                 self._look_at(line)
@@ -80,6 +82,9 @@ class OllamaTap(Tap):
         """See `Tap.close`: a last line may lack its end."""
         for line in self._lines.finish():
             self._look_at(line)
+
+    def _count_events(self, response_bytes: int) -> int:  # noqa: ARG002 - lines are counted as they come
+        return max(1, self._line_count)
 
     def read_tail(self, tail: bytes) -> None:
         """See `Tap.read_tail`: the counts stand at the end."""
@@ -90,7 +95,8 @@ class OllamaTap(Tap):
     def _look_at(self, text: bytes, *, whole: bool = False) -> None:
         try:
             line = _decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self.unreadable = whole and is_no_json(text, error)
             return
         if line.error:
             self.failed = True

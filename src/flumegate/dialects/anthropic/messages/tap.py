@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from flumegate.dialects.tap import Tap
+from flumegate.dialects.tap import Tap, is_no_json
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
 
@@ -73,7 +73,8 @@ class MessagesTap(Tap):
         """See `Tap.read_whole`."""
         try:
             whole = _decode_whole(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self.unreadable = is_no_json(body, error)
             return
         self.model = whole.model or ""
         self.finish_reason = whole.stop_reason or ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from flumegate.dialects.openai.usage import WireUsage, read_usage
-from flumegate.dialects.tap import Tap
+from flumegate.dialects.tap import Tap, is_no_json
 from flumegate.wire import sse
 
 
@@ -64,7 +64,8 @@ class ChatTap(Tap):
         """See `Tap.read_whole`."""
         try:
             whole = _decode_whole(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self.unreadable = is_no_json(body, error)
             return
         self.model = whole.model or ""
         if whole.usage is not None:

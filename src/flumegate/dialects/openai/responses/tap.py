@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from flumegate.dialects.openai.usage import WireUsage, read_usage
-from flumegate.dialects.tap import Tap
+from flumegate.dialects.tap import Tap, is_no_json
 from flumegate.wire import sse
 
 
@@ -53,7 +53,8 @@ class ResponsesTap(Tap):
         """See `Tap.read_whole`."""
         try:
             whole = _decode_whole(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self.unreadable = is_no_json(body, error)
             return
         self._take(whole)
         if whole.status == _FAILED or (whole.error and not whole.status):
