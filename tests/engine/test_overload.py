@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given
 from flumegate.engine.overload import MAX_RETRY_SECONDS, Overload
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
-from flumegate.snapshot import Door
-from rig import exchanges
+from flumegate.snapshot import Door, Route, Target
+from rig import engines, exchanges
 
 LIMIT = 1000
 
@@ -291,3 +292,40 @@ async def test_a_request_whose_key_changes_while_it_waits_leaves_nothing_behind(
     overload.leave(third)
     assert (overload.active, overload.queued) == (0, 0)
     assert outcome(overload, request("")) == "admitted"
+
+
+async def test_a_wait_ends_with_the_clients_own_time() -> None:
+    """Who has no time left would only be served to hear that it is too late."""
+    overload = places(max_active=1, max_queued=2, queue_seconds=600)
+    now = asyncio.get_running_loop().time()
+    first, hurried, patient = request(), request("bob"), request("cid")
+    hurried.deadline = now + 5
+    assert [outcome(overload, each) for each in (first, hurried, patient)] == ["admitted", "waits", "waits"]
+    waiting = [asyncio.create_task(overload.wait(each)) for each in (hurried, patient)]
+    await turn()
+    overload.sweep(now + 4, 0)
+    assert overload.queued == 2
+    overload.sweep(now + 6, 0)
+    assert overload.queued == 1
+    with pytest.raises(GatewayError, match="x-flumegate-timeout"):
+        await waiting[0]
+    overload.leave(first)
+    await waiting[1]
+
+
+async def test_a_request_says_its_time_before_it_waits(tmp_path: Path) -> None:
+    """The header is read before a place is asked for, and a senseless one is refused there."""
+    async with engines.running(tmp_path, {"m": Route((Target("up", "silent"),))}) as made:
+        made.overload.apply(Door(max_active=1, max_queued=2, queue_seconds=600), 0)
+        blocking = asyncio.create_task(made.run(engines.request(made)))
+        await turn()
+        hurried = engines.request(made)
+        hurried.special, hurried.picked = True, {b"x-flumegate-timeout": b"0.05"}
+        running = asyncio.create_task(made.run(hurried))
+        async with asyncio.timeout(20):
+            while not running.done():
+                made.overload.sweep(asyncio.get_running_loop().time(), 0)
+                await asyncio.sleep(0)
+        assert (hurried.status, hurried.error_code) == (503, "overloaded")
+        blocking.cancel()
+        await blocking

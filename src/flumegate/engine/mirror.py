@@ -14,6 +14,7 @@ from flumegate.engine.nobody import copy_of
 from flumegate.engine.trip import Trip
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
+from flumegate.routing.course import Course
 from flumegate.snapshot import Mirror
 
 if TYPE_CHECKING:
@@ -54,14 +55,18 @@ class Mirrors:
         task.add_done_callback(self._under_way.discard)
 
     async def _run(self, copied: Exchange, mirror: Mirror, seen: Envelope) -> None:
-        engine = self._engine
-        assert copied.endpoint is not None  # noqa: S101 - only routes of endpoints have a mirror
+        engine, endpoint = self._engine, copied.endpoint
+        assert endpoint is not None  # noqa: S101 - only routes of endpoints have a mirror
+
+        def find(_: Exchange) -> tuple[Course, Envelope]:
+            return engine.planner.detour(endpoint, mirror.use, copied.model_requested), seen
+
         try:
-            course = engine.planner.detour(copied.endpoint, mirror.use, copied.model_requested)
+            course, _ = find(copied)
             set_deadline(copied, course.timeout)
             if engine.settlement.policy.content == "full":
                 copied.response_body = []
-            await Trip(engine, copied, course, seen, b"").run()
+            await Trip(engine, copied, course, seen, b"", find).run()
         except GatewayError as error:
             engine.refuse(copied, error)
         except asyncio.CancelledError:

@@ -27,7 +27,10 @@ MAX_RETRY_SECONDS = 30
 _SMOOTHING = 0.2
 """Weight of the newest sweep in the rate of leaves: its memory is about a second long."""
 _PLACES = "The gateway is busy: all its places (server.max_active) are taken, and so is the queue (server.max_queued)."
-_WAITED = "The gateway is busy: no place (server.max_active) became free in time (server.queue_seconds)."
+_WAITED = (
+    "The gateway is busy: no place (server.max_active) became free in time (server.queue_seconds, or the request's own "
+    "x-flumegate-timeout)."
+)
 _MEMORY = "The gateway is short of memory (server.max_memory_bytes) and takes no more for now."
 
 
@@ -145,7 +148,8 @@ class Overload:
         if verdict is Verdict.ADMITTED:
             exchange.placed_for = exchange.key_id
             return True
-        self._waiting[exchange] = _Waiting(self._loop.create_future(), self._loop.time() + self._queue_seconds)
+        due = min(self._loop.time() + self._queue_seconds, exchange.deadline)
+        self._waiting[exchange] = _Waiting(self._loop.create_future(), due)
         return False
 
     def _seat(self, exchange: Exchange) -> None:

@@ -26,13 +26,13 @@ _PLAIN_CONNECTION = (None, b"keep-alive", b"Keep-Alive", b"close")
 
 
 def undo_coding(exchange: Exchange, max_bytes: int) -> None:
-    """Decode a body that arrived compressed; it is sent on plain.
+    """Decode a body that arrived compressed, once; it is sent on plain.
 
     Raises:
         GatewayError: 415 for an unknown coding, 400 for damaged data, 413 beyond the limit.
     """
     name = exchange.picked.get(b"content-encoding")
-    if name is None or name.strip().lower() == b"identity":
+    if name is None or exchange.coding_undone or name.strip().lower() == b"identity":
         return
     try:
         exchange.body = coding.decode_whole(name, exchange.body, max_bytes)

@@ -98,7 +98,7 @@ class Engine:
     async def run(self, exchange: Exchange) -> None:
         """Serve one exchange to its end; never raises."""
         try:
-            self._renew(exchange)
+            self.renew(exchange)
             self.admit(exchange)
             extra = cors_lines(exchange) if exchange.special else b""
             if exchange.kind in _LOCAL and not lists_upstream(exchange):
@@ -107,9 +107,11 @@ class Engine:
             if exchange.kind == "transparent" and (stored := await serve(exchange, self.ask, extra)) is not None:
                 self.settlement.settle(exchange, stored)
                 return
+            if exchange.special:
+                set_deadline(exchange, None)
             if not self.overload.admit(exchange):
                 await self.overload.wait(exchange)
-                self._renew(exchange)
+                self.renew(exchange)
                 self.admit(exchange)
             course, seen = self.find_course(exchange)
             if exchange.special or course.timeout is not None:
@@ -131,7 +133,7 @@ class Engine:
             if exchange.flight is not None:
                 exchange.flight.end(None)
 
-    def _renew(self, exchange: Exchange) -> None:
+    def renew(self, exchange: Exchange) -> None:
         """Give an exchange that has waited the newest Snapshot: a key may have been revoked meanwhile."""
         if exchange.snapshot is not self.snapshot:
             exchange.snapshot, exchange.admitted = self.snapshot, False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ class Trip:
         "_course",
         "_entered",
         "_extra",
+        "_find",
         "_probe",
         "_told",
         "_tries",
@@ -62,8 +64,18 @@ class Trip:
         "seen",
     )
 
-    def __init__(self, engine: Engine, exchange: Exchange, course: Course, seen: Envelope, extra: bytes) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        exchange: Exchange,
+        course: Course,
+        seen: Envelope,
+        extra: bytes,
+        find: Callable[[Exchange], tuple[Course, Envelope]] | None = None,
+    ) -> None:
+        """`find` tells where the request goes by a newer Snapshot, if not where any such request does."""
         self.engine = engine
+        self._find = find or engine.find_course
         self.exchange = exchange
         self.seen = seen
         self.began = 0.0
@@ -90,9 +102,28 @@ class Trip:
         while following is not None:
             if following.wait_seconds:
                 await asyncio.sleep(following.wait_seconds)
+            if self.exchange.snapshot is not self.engine.snapshot:
+                following = self._look_anew()
+            elif following.wait_seconds:
                 following = self._begin_tries().waited(following, monotonic())
             self._choice = following
             following = await self._attempt(following)
+
+    def _look_anew(self) -> Choice:
+        """Return the next attempt by a Snapshot that came meanwhile: no attempt begins with what it has withdrawn.
+
+        Raises:
+            GatewayError: the client's key is known no more, its model is not there, or no target can take it.
+        """
+        engine = self.engine
+        engine.renew(self.exchange)
+        engine.admit(self.exchange)
+        self._course, self.seen = self._find(self.exchange)
+        made = 0 if self._tries is None else self._tries.made
+        self._tries = None
+        tries = self._begin_tries()
+        tries.made = made
+        return tries.first(monotonic())
 
     def _begin_tries(self) -> Tries:
         if self._tries is None:
@@ -112,6 +143,8 @@ class Trip:
                 until = monotonic() + choice.candidate.target.queue_seconds
                 await engine.turns.wait(choice.candidate.health, min(until, exchange.deadline))
             self._begin(choice)
+            if exchange.snapshot is not engine.snapshot:
+                return choice  # it waited for its place, and much may have changed: the next look is by the new one
             outgoing = await prepare(engine, exchange, plan, self.seen)
             adopt(exchange, plan, outgoing)
             if plan.codec and (here := answer_here(exchange, plan, self._extra)):
