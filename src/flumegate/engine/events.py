@@ -51,8 +51,7 @@ class EventStream:
         elif len(held) > MAX_HELD_BYTES:
             end = len(held.rstrip(b"\r\n"))  # with what comes, these may be the event's end
             self.broken = True
-        block = bytes(held[:end])
-        del held[:end]
+        block = _cut(held, end)
         if block:
             block = self._look(block)
         self._plain = not (held or self.broken or self._on_start or self._withhold)
@@ -100,12 +99,22 @@ class LineStream(EventStream):
         elif len(held) > MAX_HELD_BYTES:
             end = len(held)
             self.broken = True
-        block = bytes(held[:end])
-        del held[:end]
+        block = _cut(held, end)
         return self._look(block) if block else block
 
     def _is_whole(self, held: bytes) -> bool:
         return _is_json(held)
+
+
+def _cut(held: bytearray, end: int) -> bytes:
+    """Return the beginning of what is held, which is let go: a copy, and of megabytes no second one."""
+    if end == len(held):
+        block = bytes(held)
+        held.clear()
+    else:
+        block = bytes(held[:end])
+        del held[:end]
+    return block
 
 
 def _is_json(data: bytes) -> bool:

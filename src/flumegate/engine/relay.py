@@ -25,6 +25,8 @@ MAX_ERROR_BYTES = 262_144
 """Error answers are held up to this size, to be looked through for our own credential."""
 MAX_START_BYTES = 4_194_304
 """How much of a stream is held before its first meaningful event: start-up events repeat instructions and tools."""
+FREE_BYTES = 4_194_304
+"""How much of a compressed answer is not compared with what it came in: one read may unfold to so much at once."""
 END_SECONDS = 1.0
 """How long a stream may stay open behind the error that it has reported."""
 _REDACTED = b"[redacted]"
@@ -382,6 +384,6 @@ def _decode(decoder: coding.Decoder, body: bytes, plan: Plan) -> bytes:
 
 def _decoder(encoding: bytes, plan: Plan) -> coding.Decoder:
     try:
-        return coding.Decoder(encoding)
+        return coding.Decoder(encoding, free_bytes=FREE_BYTES)
     except coding.UnknownCodingError as error:
         raise errors.garbage(plan.provider.name, f"the content encoding {str(error)[:40]!r} is not known") from None

@@ -19,6 +19,8 @@ from flumegate.wire import coding
 
 MAX_ANSWER_BYTES = 33_554_432
 """An answer in one piece beyond this is no answer of a model."""
+FREE_BYTES = 4_194_304
+"""How much of a compressed stream is not compared with what it came in: one read may unfold to so much at once."""
 END_SECONDS = 1.0
 """How long a connection may stay open behind the end that its stream has said, before the client gets its own end."""
 
@@ -93,7 +95,7 @@ class TranslatedRelay(Passage):
             self._pipe = translation.pipe()
             if head.encoding:
                 try:
-                    self._decoder = coding.Decoder(head.encoding)
+                    self._decoder = coding.Decoder(head.encoding, free_bytes=FREE_BYTES)
                 except coding.UnknownCodingError as error:
                     name = plan.provider.name
                     raise errors.garbage(name, f"the content encoding {str(error)[:40]!r} is not known") from None

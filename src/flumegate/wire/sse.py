@@ -100,6 +100,7 @@ class Reader:
         held += data
         end = last_end(held, searched)
         if len(held) - end > self._max_bytes:
+            held.clear()
             raise OverflowError(f"an event of more than {self._max_bytes} bytes")
         if not end:
             return []
