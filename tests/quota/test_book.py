@@ -157,9 +157,21 @@ def test_a_withdrawn_request_was_never_there() -> None:
         book.withdraw("a", NOW)
 
 
+def test_a_request_that_was_admitted_elsewhere_is_counted() -> None:
+    """Beyond any limit, once, and it leaves like any other."""
+    book, limited = Book(), holder(rpm=1, concurrency=1)
+    for request in ("a", "b", "b"):
+        book.count(request, [limited], 0, NOW)
+    assert book.active(limited.name) == 2
+    assert book.enter("c", [limited], 0, NOW) == Over("concurrency", limited, 1, None)
+    book.leave("a", None, NOW)
+    book.leave("b", None, NOW)
+    assert book.enter("c", [limited], 0, NOW) == Over("requests", limited, 1, 61.0)
+
+
 def test_quiet_holders_are_forgotten_and_nothing_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many keys cost no memory for ever, and are no way around a rate."""
-    monkeypatch.setattr(constants, "MOST_HOLDERS", 4)
+    monkeypatch.setattr(constants, "MOST_HOLDERS", 5)
     book = Book()
     quiet, busy = holder("quiet", rpm=1), holder("busy", rpm=1, tpm=9)
     staying, counted, free = holder("staying"), holder("counted", most=5), holder("free")

@@ -71,6 +71,7 @@ class Spending(RuleBasedStateMachine):
             assert self.ledger.spent(line.account) == self.spent[line.account]
             assert self.ledger.left(line) == line.limit_micros - self.spent[line.account] - self.held(line)
         for request in "abcdefgh":
+            assert self.ledger.holds(request) == (request in self.holds)
             assert self.ledger.held_for(request) == self.holds.get(request, ([], 0))[1]
 
     def teardown(self) -> None:

@@ -98,12 +98,17 @@ class Book:
         """
         if request in self._stays:
             return None
-        if len(self._states) >= self._sweep_at:
-            self._forget_quiet(now)
-        states = tuple(self._state(holder) for holder in holders)
-        for holder, state in zip(holders, states, strict=True):
-            if over := _over(holder, state, tokens, now):
+        for holder in holders:
+            if over := _over(holder, self._state(holder), tokens, now):
                 return over
+        self.count(request, holders, tokens, now)
+        return None
+
+    def count(self, request: str, holders: Sequence[Holder], tokens: int, now: float) -> None:
+        """Enter a request that was admitted elsewhere, whatever the limits say; one that is in already stays so."""
+        if request in self._stays:
+            return
+        states = tuple(self._state(holder) for holder in holders)
         stay = _Stay(
             states,
             tuple(state.requests for state in states if state.requests is not None),
@@ -112,9 +117,17 @@ class Book:
             tokens,
             now,
         )
-        self._count(stay, now)
+        for state in stay.states:
+            state.active += 1
+        for rate in stay.requests:
+            rate.add(now, 1)
+        for rate in stay.token_rates:
+            rate.add(now, tokens)
+        for state in stay.served:
+            state.served = (state.served or 0) + 1
         self._stays[request] = stay
-        return None
+        if len(self._states) >= self._sweep_at:
+            self._forget_quiet(now)
 
     def leave(self, request: str, tokens: int | None, now: float) -> None:
         """End a request's stay; `tokens` is what it really took, None = nobody knows. A second call does nothing."""
@@ -167,16 +180,6 @@ class Book:
         if state.tokens is None and holder.limits.tokens_per_minute:
             state.tokens = Rate()
         return state
-
-    def _count(self, stay: _Stay, now: float) -> None:
-        for state in stay.states:
-            state.active += 1
-        for rate in stay.requests:
-            rate.add(now, 1)
-        for rate in stay.token_rates:
-            rate.add(now, stay.tokens)
-        for state in stay.served:
-            state.served = (state.served or 0) + 1
 
     def _forget_quiet(self, now: float) -> None:
         for name in [name for name, state in self._states.items() if state.quiet(now)]:

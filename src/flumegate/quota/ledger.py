@@ -37,6 +37,8 @@ class Unknown(NamedTuple):
     """Accounts that must be opened, with what they have spent so far, before anything is held on them."""
 
     accounts: tuple[str, ...]
+    holders: tuple[str, ...] = ()
+    """Likewise those with a count for life, which must be told how many requests they have had."""
 
 
 class _Account:
@@ -127,6 +129,10 @@ class Ledger:
             self._accounts[name].held += micros
         self._holds[request] = hold._replace(micros=hold.micros + micros)
         return None
+
+    def holds(self, request: str) -> bool:
+        """Return whether something, if only nothing, is held for a request."""
+        return request in self._holds
 
     def held_for(self, request: str) -> int:
         """Return what is held for a request."""
