@@ -248,6 +248,10 @@ _EXAMPLES = {
 #  local: {type: ollama, base_url: "http://127.0.0.1:11434"}
 #  other: {type: openai_compatible, base_url: "https://llm.example.com/v1", api_key: "file:/run/secrets/llm"}
 """,
+    "prices": """
+#  openai/gpt-4o: {input: 2.5, output: 10, cached_input: 1.25}   # dollars per million tokens
+#  "local/*": {input: 0, output: 0}
+""",
     "models": """
 #  gpt-4o: openai/gpt-4o
 #  fast: local/llama3.2

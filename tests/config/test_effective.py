@@ -11,7 +11,7 @@ Load = Callable[..., Loaded]
 
 _TEXT = """
 server: {workers: 3}
-auth: {static_keys: ["the-literal-key", "env:KEYS"]}
+auth: {static_keys: ["the-literal-key-01", "env:KEYS"]}
 providers: {g: {type: groq, api_key: sk-hidden, timeouts: {total: 5}, headers: {X-A: b}}}
 models: {a: g/x}
 """
@@ -29,7 +29,7 @@ def test_what_is_shown_is_what_is_in_force_without_secrets(load_text: Load) -> N
     timeouts = {"connect": 10.0, "first_byte": 60.0, "idle": 120.0, "total": 5.0, "first_token": None}
     assert tree["providers"]["g"]["timeouts"] == timeouts
     assert tree["log"]["level"] == "debug"
-    for secret in ("the-literal-key", "sk-hidden", "from-environment"):
+    for secret in ("the-literal-key-01", "sk-hidden", "from-environment"):
         assert secret not in text
 
 

@@ -107,12 +107,15 @@ def test_other_names_of_this_prefix_are_left_alone(load_text: Load) -> None:
 
 def test_keys_of_the_environment_join_those_of_the_file(load_text: Load) -> None:
     """FLUMEGATE_KEYS is a list; naming it in the file too does not double it."""
-    environ = {"FLUMEGATE_KEYS": "key-one,key-two"}
+    environ = {"FLUMEGATE_KEYS": "key-one-0123456789,key-two-0123456789"}
     for text in ("", "auth: {mode: keys}", 'auth: {static_keys: ["env:FLUMEGATE_KEYS"]}'):
         keys = load_text(text, environ).config.auth.static_keys
-        assert [secret.entries() for secret in keys] == [["key-one", "key-two"]]
-    keys = load_text("auth: {static_keys: [a-third-key]}", environ).config.auth.static_keys
-    assert [secret.entries() for secret in keys] == [["a-third-key"], ["key-one", "key-two"]]
+        assert [secret.entries() for secret in keys] == [["key-one-0123456789", "key-two-0123456789"]]
+    keys = load_text("auth: {static_keys: [a-third-key-0123456]}", environ).config.auth.static_keys
+    assert [secret.entries() for secret in keys] == [
+        ["a-third-key-0123456"],
+        ["key-one-0123456789", "key-two-0123456789"],
+    ]
 
 
 def test_names_of_other_gateways_are_understood_and_lose_to_our_own(load_text: Load) -> None:

@@ -141,7 +141,7 @@ def test_secrets_are_references_and_their_files_are_watched(tmp_path: Path, load
 
 def test_a_literal_secret_works_and_is_warned_about_in_its_place(load_text: Load) -> None:
     """In the file only: a literal in the environment stands where secrets belong."""
-    loaded = load_text('auth: {static_keys: ["my-own-key"]}\nproviders: {g: {type: groq, api_key: sk-lit}}\n')
+    loaded = load_text('auth: {static_keys: ["my-own-key-0123456"]}\nproviders: {g: {type: groq, api_key: sk-lit}}\n')
     assert [(warning.line, warning.column) for warning in loaded.warnings] == [(1, 22), (2, 38)]
     assert all("sk-lit" not in str(warning) for warning in loaded.warnings)
     environ = {"FLUMEGATE_PROVIDERS__G__API_KEY": "sk-lit"}
@@ -150,9 +150,10 @@ def test_a_literal_secret_works_and_is_warned_about_in_its_place(load_text: Load
 
 def test_no_secret_is_in_an_error_or_in_the_printed_configuration(load_text: Load, problems: Refuse) -> None:
     """Neither a refusal nor a repr leaks what was configured."""
-    text = 'auth: {static_keys: ["the-secret-one"], mode: 5}\nproviders: {g: {type: groq, api_key: "bad\\u0007value"}}'
+    auth = 'auth: {static_keys: ["the-secret-one-0123"], mode: 5}'
+    text = auth + '\nproviders: {g: {type: groq, api_key: "bad\\u0007value"}}'
     assert "secret" not in "".join(problems(text)).replace("a secret", "")
-    assert "the-secret-one" not in repr(load_text('auth: {static_keys: ["the-secret-one"]}'))
+    assert "the-secret-one-0123" not in repr(load_text('auth: {static_keys: ["the-secret-one-0123"]}'))
 
 
 def test_each_value_knows_where_it_comes_from(load_text: Load, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ auth: {mode: keys, static_keys: ["env:KEY"]}
 providers: {o: {type: ollama, allowed_methods: [get], proxy: "http://u:p@h:3128"}}
 models: {short: o/x, long: {targets: [{use: o/x}]}}
 """
-    config = load_text(text, {"KEY": "long-enough-key"}).config
+    config = load_text(text, {"KEY": "a-key-long-enough"}).config
     assert (config.server.proxy_prefix, config.server.trusted_proxies) == ("/proxy", ["10.0.0.0/8"])
     assert config.server.listen == "0.0.0.0:1"
     assert config.log.level == "info"

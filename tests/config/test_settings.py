@@ -121,7 +121,7 @@ def test_a_path_leads_to_its_section() -> None:
 def test_walking_reaches_every_secret(load_text: Load) -> None:
     """Lists, mappings and nested sections included: what is hidden in logs is found this way."""
     text = """
-auth: {static_keys: [key-one-two]}
+auth: {static_keys: [key-one-two-three]}
 providers: {o: {type: ollama, api_key: "k", headers: {X-A: b}, proxy: "http://u:p@h:1"}}
 """
     found = [path for path, _, value in walk(load_text(text).config) if isinstance(value, Secret)]

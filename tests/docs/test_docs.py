@@ -116,7 +116,7 @@ def test_configurations_pass_the_check(block: Block, tmp_path: Path) -> None:
     """Every example is a whole configuration that starts once its keys are set."""
     (tmp_path / "flumegate.yaml").write_text(block.text, encoding="utf-8")
     keys = {variable: "sk-example-of-a-key" for row in ROWS for variable in row.key_variables}
-    keys[KEYS_VARIABLE] = "team-one-4f1c9d"
+    keys[KEYS_VARIABLE] = "team-one-4f1c9d0a77"
     done = run([sys.executable, "-P", "-m", "flumegate", "config", "check"], tmp_path, keys)
     assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
 

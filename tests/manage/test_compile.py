@@ -31,8 +31,15 @@ def compiled(tmp_path: Path) -> Compile:
 
 def test_keys_are_kept_as_keyed_digests_only(compiled: Compile) -> None:
     """A snapshot that leaks does not leak the keys; each is named by the first digits of its digest."""
-    value = compiled('auth: {static_keys: ["one-key", "env:K"]}', {"K": "two,three"}, ("made-at-start",))
-    digests = [hmac.digest(PEPPER, key, "sha256") for key in (b"one-key", b"two", b"three", b"made-at-start")]
+    value = compiled(
+        'auth: {static_keys: ["one-key-0123456789", "env:K"]}',
+        {"K": "two-key-0123456789,three-key-0123456789"},
+        ("made-at-start",),
+    )
+    digests = [
+        hmac.digest(PEPPER, key, "sha256")
+        for key in (b"one-key-0123456789", b"two-key-0123456789", b"three-key-0123456789", b"made-at-start")
+    ]
     assert value.keys == {digest: Principal(f"static-{digest.hex()[:8]}") for digest in digests}
     assert b"one-key" not in snapshot.encode(value)
     assert not value.auth_open
@@ -183,6 +190,6 @@ def test_vertex_stands_below_project_and_location(compiled: Compile) -> None:
 
 def test_a_snapshot_survives_the_way_to_a_worker(compiled: Compile) -> None:
     """What is sent is what arrives."""
-    value = compiled('providers: {a: {type: openai}}\nauth: {static_keys: ["k-k-k-k-k"]}')
+    value = compiled('providers: {a: {type: openai}}\nauth: {static_keys: ["k-l-m-n-o-p-q-r-s"]}')
     assert value.version == 7
     assert snapshot.decode(snapshot.encode(value)) == value

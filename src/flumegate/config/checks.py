@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 
 from pydantic_core import PydanticCustomError
 
-from flumegate.config import route_checks
+from flumegate.config import access_checks, route_checks
 from flumegate.config.address import read_listen
 from flumegate.config.problem import Path, nearest
 from flumegate.config.secret import Secret, check_private
@@ -22,51 +22,12 @@ from flumegate.providers.rows import BY_TYPE, Row
 
 Finding = tuple[Path, str]
 
-_MIN_KEY_CHARACTERS = 8
 _OF_TYPE = {
     "bedrock": ("region", "aws_access_key_id", "aws_secret_access_key", "aws_session_token"),
     "vertex": ("project", "location"),
 }
 """Settings that only providers of one type have."""
 _NOT_YET = "not available in this release yet: remove it"
-_PUBLISHED_KEYS = frozenset(
-    (
-        "changeme",
-        "change-me",
-        "change_me",
-        "replace-me",
-        "replaceme",
-        "your-api-key",
-        "your-key-here",
-        "your_api_key_here",
-        "sk-test",
-        "sk-1234",
-        "sk-12345",
-        "sk-123456",
-        "sk-1234567890",
-        "sk-example",
-        "sk-xxxx",
-        "sk-your-key",
-        "sk-flumegate",
-        "sk-placeholder",
-        "test-key",
-        "testkey1",
-        "example-key",
-        "secret",
-        "secretkey",
-        "secret-key",
-        "supersecret",
-        "password",
-        "password1",
-        "passw0rd",
-        "letmein1",
-        "12345678",
-        "123456789",
-        "1234567890",
-        "00000000",
-        "qwertyuiop",
-    )
-)
 
 
 def refusals(config: Config, providers: Collection[str], models: Collection[str]) -> Iterator[Finding]:
@@ -78,7 +39,7 @@ def refusals(config: Config, providers: Collection[str], models: Collection[str]
         models: the names of all models that were, likewise.
     """
     yield from _not_yet(config)
-    yield from _access(config)
+    yield from access_checks.refusals(config)
     yield from _console(config)
     yield from _files(config)
     for name, provider in config.providers.items():
@@ -135,36 +96,6 @@ def _not_yet(config: Config) -> Iterator[Finding]:
     for path, field, value in walk(config):
         if field is not None and is_not_yet(field) and value != field.get_default(call_default_factory=True):
             yield path, _NOT_YET
-
-
-def _access(config: Config) -> Iterator[Finding]:
-    listen = read_listen(config.server.listen)
-    if listen.is_loopback:
-        return
-    if config.auth.mode == "open":
-        yield (
-            ("auth", "mode"),
-            f"open lets everyone who reaches {listen} spend your credit; use mode: keys, or listen on 127.0.0.1",
-        )
-        return
-    for index, secret in enumerate(config.auth.static_keys):
-        for key in secret.entries():
-            if len(key) < _MIN_KEY_CHARACTERS:
-                yield (
-                    ("auth", "static_keys", index),
-                    (
-                        f"a key of {len(key)} characters can be guessed, and {listen} is reachable by others; "
-                        f"use at least {_MIN_KEY_CHARACTERS}, better 32, as from: openssl rand -hex 16"
-                    ),
-                )
-            elif key.lower() in _PUBLISHED_KEYS:
-                yield (
-                    ("auth", "static_keys", index),
-                    (
-                        f"this key stands in every tutorial, and {listen} is reachable by others; "
-                        "choose one of your own, as from: openssl rand -hex 16"
-                    ),
-                )
 
 
 def _console(config: Config) -> Iterator[Finding]:
@@ -286,9 +217,15 @@ def _database(config: Config) -> Iterator[Finding]:
     if url is None:
         return
     text = url.reveal()
-    if text.startswith(("postgresql", "postgres", "mysql", "clickhouse")):
-        yield ("database", "url"), f"a {text.split(':')[0].split('+')[0]} database is {_NOT_YET}; records go to SQLite"
+    if text.startswith(("postgresql://", "postgres://")):
+        return
+    if text.startswith(("mysql", "clickhouse", "postgresql+")):
+        kind = text.partition(":")[0]
+        yield ("database", "url"), f"a {kind} database cannot be used; write sqlite:///path or postgresql://…"
     elif not text.startswith("sqlite:///") or text == "sqlite:///":
-        yield ("database", "url"), "must be sqlite:///path, as in sqlite:///data/flumegate.db"
+        yield (
+            ("database", "url"),
+            "must be sqlite:///path, as in sqlite:///data/flumegate.db, or postgresql://user:password@host/name",
+        )
     elif ":memory:" in text:
         yield ("database", "url"), "records in memory would be lost; name a file, as in sqlite:///data/flumegate.db"

@@ -1,6 +1,6 @@
 """The whole configuration as types: one line of help with each setting, and the checks that need one value only.
 
-Reference page, JSON Schema and example file are generated from here; the sections of routing stand in `routing.py`.
+Reference page, JSON Schema and example file are generated from here; further sections: `routing.py`, `access.py`.
 A setting whose feature a later release brings is marked NOT_YET: it may stand at its default, anything else is
 refused, so that nothing is promised in silence.
 """
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from flumegate.config.access import Auth, Encryption, ModelPattern, ModelPrice, Redis
 from flumegate.config.address import check_network, read_listen
 from flumegate.config.problem import wrong
 from flumegate.config.routing import Route, Routing
@@ -176,30 +177,13 @@ class Console(Section):
     )
 
 
-class Auth(Section):
-    """Who may use the gateway."""
-
-    mode: Literal["keys", "open"] = Field(
-        default="keys", description="keys: every request needs a key; open: none is asked for, on loopback only."
-    )
-    static_keys: list[Secret] = Field(
-        default_factory=list,
-        description="Client keys, any text you already use. Without one, the first start makes a key and prints it.",
-    )
-
-
 class Database(Section):
     """Where records are kept."""
 
     url: Secret | None = Field(
-        default=None, description="sqlite:///path of the records database; null = flumegate.db in data_dir."
+        default=None,
+        description="sqlite:///path, or postgresql://user:password@host/name; null = flumegate.db in data_dir.",
     )
-
-
-class Redis(Section):
-    """State shared by several workers or machines."""
-
-    url: Annotated[Secret | None, NOT_YET] = Field(default=None, description="redis:// URL.")
 
 
 class Timeouts(Section):
@@ -363,12 +347,18 @@ class Config(Section):
         "None = every provider's own models.",
     )
     routing: Routing = Field(default_factory=Routing)
+    prices: dict[ModelPattern, ModelPrice] = Field(
+        default_factory=dict,
+        description="What models cost where the catalogue does not know it, or you pay something else: by "
+        "provider/model or model; names may hold one *.",
+    )
     records: Records = Field(default_factory=Records)
     database: Database = Field(default_factory=Database)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     log: Log = Field(default_factory=Log)
     console: Console = Field(default_factory=Console)
     redis: Redis = Field(default_factory=Redis)
+    encryption: Encryption = Field(default_factory=Encryption)
     cache: Cache = Field(default_factory=Cache)
     header_rules: Annotated[list[Any], NOT_YET] = Field(default_factory=list, description="Changes to request headers.")
     transformations: Annotated[list[Any], NOT_YET] = Field(

@@ -22,7 +22,7 @@ from flumegate.config.sections import Config
 from flumegate.config.shapes import NotYet
 
 PREFIX = "FLUMEGATE_"
-_PLACEHOLDERS = {"providers": "<name>", "models": "<model>", "headers": "<header>"}
+_PLACEHOLDERS = {"providers": "<name>", "models": "<model>", "prices": "<model>", "headers": "<header>"}
 
 
 class Setting(NamedTuple):
