@@ -3,10 +3,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from flumegate.records.access import Key
 from flumegate.snapshot import (
     FORMAT,
     Door,
-    Principal,
     RecordPolicy,
     Route,
     Signing,
@@ -33,7 +33,7 @@ FULL = snapshot(
     models={"m": Route((Target("b", ""),))},
     wildcards=(Wildcard("c-", "", Route((Target("a", "x"),))),),
     pepper=b"\x00\xff",
-    keys={b"\xff" * 32: Principal("k", "p")},
+    keys={b"\xff" * 32: Key("k", "p")},
     door=Door(trusted_proxies=("10.0.0.0/8",)),
     records=RecordPolicy(content="full", durable=True),
 )
@@ -75,7 +75,7 @@ def test_no_credential_shows_in_a_traceback() -> None:
     """What a crash prints of a snapshot or a provider names neither keys nor credentials."""
     secret = provider("a", credential="sk-canary")
     assert "sk-canary" not in repr(secret)
-    assert "sk-canary" not in repr(snapshot(secret, keys={b"k" * 32: Principal("canary")}))
+    assert "sk-canary" not in repr(snapshot(secret, keys={b"k" * 32: Key("canary")}))
 
 
 def test_every_secret_of_a_provider_is_told_for_the_log_to_hide() -> None:

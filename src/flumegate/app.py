@@ -12,6 +12,7 @@ from flumegate.door.imagined import imagine
 from flumegate.door.server import Server
 from flumegate.engine import memory
 from flumegate.engine.explain import explain
+from flumegate.engine.meter import AskBalance
 from flumegate.engine.overload import Overload
 from flumegate.engine.run import Engine
 from flumegate.engine.settle import Settlement
@@ -65,6 +66,18 @@ class WorkerApp:
         self._sweeper: asyncio.TimerHandle | None = None
         self.peers = Counters()
 
+    def ask_balance(self, ask: AskBalance) -> None:
+        """Set how control is asked for what was used before this worker began."""
+        self._settlement.meter.ask = ask
+
+    def active_of(self, holder: str) -> int:
+        """Return how many requests of a key or project are under way: `key:<id>`, `project:<id>`."""
+        return self._settlement.meter.book.active(holder)
+
+    def held_micros(self) -> int:
+        """Return the money that is held for requests under way."""
+        return self._settlement.meter.ledger.held_total
+
     def apply(self, snapshot: Snapshot) -> None:
         """Swap the Snapshot: exchanges under way keep the one that they began with."""
         self._engine.apply(snapshot)
@@ -86,6 +99,7 @@ class WorkerApp:
         self._server.sweep()
         self._upstream.sweep()
         self._engine.checks.sweep(monotonic())
+        self._settlement.meter.sweep()
         self._overload.sweep(self._loop.time(), memory.resident_bytes())
         self._turn += 1
         if self._overload.pressure != "none" and self._turn % GIVE_BACK_TURNS == 0:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from flumegate.dialects.registry import Endpoint
     from flumegate.dialects.tap import Tap
     from flumegate.engine.coalesce import Flight
+    from flumegate.engine.meter import Stake
+    from flumegate.engine.passage import Passage
     from flumegate.gates.authenticate import Known
+    from flumegate.gates.keyring import Access
     from flumegate.ir.request import Turn
     from flumegate.routing.plan import Plan
     from flumegate.snapshot import Snapshot
@@ -121,6 +124,12 @@ class Exchange:
     """The gates have agreed; they are asked once, for a large body before it is read."""
     placed_for: str | None = None
     """The key id that it had when it got one of the worker's places; None = it has none."""
+    access: Access | None = None
+    """What its key may do; None = no key is asked for."""
+    stake: Stake | None = None
+    """What it holds of limits and budgets."""
+    passage: Passage | None = None
+    """What hands its answer on, while it does."""
     key_id: str = ""
     project: str = ""
     model_requested: str = ""

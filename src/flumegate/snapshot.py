@@ -11,7 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-FORMAT = 2
+from flumegate.catalog.load import Price
+from flumegate.records.access import Budget, Key, Project
+
+FORMAT = 3
 """Raised whenever a worker of the previous release could not read the value."""
 
 
@@ -226,13 +229,6 @@ class Wildcard(msgspec.Struct, frozen=True, gc=False):
     route: Route
 
 
-class Principal(msgspec.Struct, frozen=True, gc=False):
-    """Who a key belongs to."""
-
-    key_id: str
-    project: str = ""
-
-
 class Door(msgspec.Struct, frozen=True, gc=False):
     """What the door enforces."""
 
@@ -265,6 +261,14 @@ class Door(msgspec.Struct, frozen=True, gc=False):
     0 = what the machine or the container leaves it."""
 
 
+class PriceRow(msgspec.Struct, frozen=True, gc=False):
+    """What models cost."""
+
+    pattern: str
+    """`provider/model` or `model`, with `*`."""
+    price: Price
+
+
 class RecordPolicy(msgspec.Struct, frozen=True, gc=False):
     """What is kept of a request, and how surely."""
 
@@ -289,8 +293,23 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     auth_open: bool = False
     """No key is asked for (loopback only)."""
     pepper: bytes = b""
-    keys: dict[bytes, Principal] = {}
-    """HMAC-SHA-256(pepper, key) → who it is."""
+    keys: dict[bytes, Key] = {}
+    """HMAC-SHA-256(pepper, key) → whose it is: the keys of the configuration."""
+    key_table: str = ""
+    """Path of the file with all other keys (see `keytable`); a new content has a new name. Empty = there are none."""
+    keys_are: str = "current"
+    """`current`; `stale`: the database does not answer, a key that is not known may exist; `expired`: for so long that
+    none of its keys is believed any more."""
+    projects: dict[str, Project] = {}
+    """By id."""
+    project_credentials: dict[str, dict[str, str]] = {}
+    """By the project's id: provider → the credential that its requests carry there."""
+    model_budgets: dict[str, tuple[Budget, ...]] = {}
+    """By scope: `model:<name>`, `project:<id>/model:<name>`."""
+    price_version: str = ""
+    """Names the prices that are in force: the catalogue's date, and a digest of the operator's own."""
+    prices: tuple[PriceRow, ...] = ()
+    """What the operator says that models cost, the most exact first."""
     door: Door = Door()
     records: RecordPolicy = RecordPolicy()
     retry: Retry = Retry()

@@ -6,9 +6,14 @@ import hmac
 import pytest
 
 from flumegate.errors import UNAUTHENTICATED, GatewayError
+from flumegate.exchange import Exchange
 from flumegate.gates import GATES
-from flumegate.gates.authenticate import authenticate, digest
-from flumegate.snapshot import Principal, Snapshot
+from flumegate.gates.authenticate import authenticate as gate
+from flumegate.gates.authorise import authorise
+from flumegate.gates.digest import digest
+from flumegate.gates.keyring import Keyring
+from flumegate.records.access import Key, Project
+from flumegate.snapshot import Snapshot
 from rig.exchanges import exchange, provider, snapshot
 
 PEPPER = b"p" * 32
@@ -16,8 +21,16 @@ KEY = b"sk-fg-1"
 
 
 def with_keys(*keys: bytes, project: str = "alpha") -> Snapshot:
-    principals = {digest(PEPPER, key): Principal(f"id-of-{key.decode()}", project) for key in keys}
-    return snapshot(provider(), pepper=PEPPER, keys=principals)
+    known = {digest(PEPPER, key): Key(f"id-of-{key.decode()}", project) for key in keys}
+    projects = {name: Project(name, name) for name in ("alpha", "beta")}
+    return snapshot(provider(), pepper=PEPPER, keys=known, projects=projects)
+
+
+def authenticate(asked: Exchange) -> None:
+    """Ask the gate, with the keys of the exchange's own Snapshot."""
+    keyring = Keyring()
+    keyring.apply(asked.snapshot)
+    gate(asked, keyring)
 
 
 def bearer(key: bytes) -> list[tuple[bytes, bytes]]:
@@ -104,4 +117,4 @@ def test_a_connection_remembers_its_last_key_under_one_snapshot_only() -> None:
 
 def test_the_gates_are_one_list() -> None:
     """Their order is stated once."""
-    assert (authenticate,) == GATES
+    assert (gate, authorise) == GATES

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flumegate.catalog.load import Price, Rates
 from flumegate.catalog.lookup import price
+from flumegate.ir.usage import Usage
 
 _MILLION = 1_000_000
 
@@ -30,6 +31,33 @@ def cost_micros(price: Price, input_tokens: int, output_tokens: int, cached_toke
     total = 0
     for tokens, rate in ((input_tokens - cached, rates.input), (cached, cached_rate), (output_tokens, rates.output)):
         if tokens <= 0:
+            continue
+        if rate is None:
+            return None
+        total += tokens * rate
+    return -(-total // _MILLION)
+
+
+def bill(price: Price, usage: Usage) -> int | None:
+    """Return what a request cost in micro-dollars by its usage; None = a rate that it needs is not known.
+
+    Usage counts the cache's tokens among the input, and reasoning among the output. What was written to the cache costs
+    what input costs where the provider states no rate of its own for that.
+    """
+    input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
+    rates: Rates = price
+    if price.long is not None and input_tokens > price.long.above_tokens:
+        rates = price.long
+    read = min(usage.cached_tokens or 0, input_tokens)
+    written = min(usage.cache_write_tokens or 0, input_tokens - read)
+    total = 0
+    for tokens, rate in (
+        (input_tokens - read - written, rates.input),
+        (read, rates.input if rates.cached_input is None else rates.cached_input),
+        (written, rates.input if rates.cache_write is None else rates.cache_write),
+        (output_tokens, rates.output),
+    ):
+        if not tokens:
             continue
         if rate is None:
             return None

@@ -22,6 +22,7 @@ from flumegate.engine.request import write_head
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates import GATES
+from flumegate.gates.keyring import Keyring
 from flumegate.routing.course import Candidate, Choice, Course
 from flumegate.routing.health import FULL, READY, SHUT, SOFT
 from flumegate.routing.plan import Plan
@@ -46,7 +47,7 @@ async def explain(engine: Engine, exchange: Exchange) -> bytes:
     """Return what would become of an exchange, as a JSON object; the exchange is one that nobody waits for."""
     told: dict[str, object] = {
         "endpoint": exchange.kind,
-        "gates": [_ask_gate(gate.__name__, exchange) for gate in GATES],
+        "gates": [_ask_gate(gate.__name__, exchange, engine.keyring) for gate in GATES],
         "refusal": None,
     }
     try:
@@ -56,10 +57,10 @@ async def explain(engine: Engine, exchange: Exchange) -> bytes:
     return _encode(told)
 
 
-def _ask_gate(name: str, exchange: Exchange) -> dict[str, object]:
+def _ask_gate(name: str, exchange: Exchange, keyring: Keyring) -> dict[str, object]:
     gate = next(gate for gate in GATES if gate.__name__ == name)
     try:
-        gate(exchange)
+        gate(exchange, keyring)
     except GatewayError as error:
         return {"gate": name, "passes": False, **_refusal(error)}
     return {"gate": name, "passes": True, "key": exchange.key_id, "project": exchange.project}

@@ -22,9 +22,10 @@ class Passage:
     Attributes:
         rest: what must still be handed to the client when the answer has ended.
         cut: the answer broke off and nothing could be said about it: the connection must be cut.
+        stopped: it was ended by us, which is no fault of the target's.
     """
 
-    __slots__ = ("_begun", "_call", "_chunked", "_done", "_exchange", "_plan", "cut", "rest")
+    __slots__ = ("_begun", "_call", "_chunked", "_done", "_exchange", "_plan", "cut", "rest", "stopped")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, exchange: Exchange, plan: Plan, begun: Callable[[], None]
@@ -38,6 +39,7 @@ class Passage:
         self._done: asyncio.Future[None] = loop.create_future()
         self.rest = b""
         self.cut = False
+        self.stopped = False
 
     async def start(self, call: Call, connection: Connection) -> None:
         """Take what has come, then the rest as it comes; return with the answer's end.
@@ -77,6 +79,12 @@ class Passage:
     def fail(self, error: GatewayError) -> None:
         """The upstream's answer broke off."""
         raise NotImplementedError  # pragma: no cover - abstract
+
+    def stop(self, error: GatewayError) -> None:
+        """End an answer that has begun, for a reason of our own: the client is told, and the upstream left."""
+        if not self._done.done():
+            self.stopped = True
+            self.fail(error)
 
     def as_it_came(self) -> bool:
         """Pass on an answer that failed before it had begun, where that is an answer at all; `rest` holds it then."""

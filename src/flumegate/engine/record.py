@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from flumegate.catalog.rates import bill
 from flumegate.exchange import Exchange
+from flumegate.ir.usage import Usage
 from flumegate.records.request import Record
 
 
@@ -22,6 +24,7 @@ def record_of(exchange: Exchange) -> Record:
         source = "partial" if exchange.usage_partial or exchange.client_abort else "upstream"
         if tap is not None and tap.estimated:
             source = "estimated"
+    cost, version = _cost(exchange, usage)
     return Record(
         exchange.record_id,
         exchange.request_id.decode("latin-1"),
@@ -59,8 +62,20 @@ def record_of(exchange: Exchange) -> Record:
         _trace_id(exchange) if exchange.special else "",
         exchange.attempts,
         exchange.losses,
-        cache_status=exchange.cache_status,
+        cost,
+        version,
+        exchange.cache_status,
     )
+
+
+def _cost(exchange: Exchange, usage: Usage | None) -> tuple[int | None, str]:
+    """Return what a request cost in micro-dollars, and by which prices; None = unknown, which is not zero."""
+    plan = exchange.plan
+    if plan is None or plan.price is None or usage is None:
+        return None, ""
+    if exchange.cache_status:
+        return 0, ""  # it shared an answer that another request has paid for
+    return bill(plan.price, usage), exchange.snapshot.price_version
 
 
 def _text(exchange: Exchange, name: bytes) -> str:

@@ -26,6 +26,8 @@ from flumegate.engine.turns import Turns
 from flumegate.errors import INTERNAL, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates import GATES
+from flumegate.gates.authorise import permit
+from flumegate.gates.keyring import Keyring
 from flumegate.records.manage import Forced, TargetState
 from flumegate.routing.course import Course
 from flumegate.routing.health import FORCED, Healths
@@ -51,6 +53,7 @@ class Engine:
         self.snapshot = snapshot
         self.healths = Healths()
         self.planner = Planner(snapshot, self.healths)
+        self.keyring = Keyring()
         self.turns = Turns(loop)
         self.flights = Flights(loop)
         self.mirrors = Mirrors(self)
@@ -65,6 +68,7 @@ class Engine:
     def apply(self, snapshot: Snapshot) -> None:
         """Serve by a new Snapshot from the next request on; what is known of its targets stays known."""
         self.healths.keep_only(snapshot.providers)
+        self.keyring.apply(snapshot)
         self.snapshot = snapshot
         self.planner = Planner(snapshot, self.healths)
 
@@ -92,7 +96,7 @@ class Engine:
         """
         if not exchange.admitted:
             for gate in GATES:
-                gate(exchange)
+                gate(exchange, self.keyring)
             exchange.admitted = True
 
     async def run(self, exchange: Exchange) -> None:
@@ -114,6 +118,11 @@ class Engine:
                 self.renew(exchange)
                 self.admit(exchange)
             course, seen = self.find_course(exchange)
+            permit(exchange)
+            access = exchange.access
+            if access is None or not access.free or exchange.snapshot.model_budgets:
+                await self.settlement.meter.enter(exchange, access, course)
+                extra += self.settlement.meter.rooms(exchange)
             if exchange.special or course.timeout is not None:
                 set_deadline(exchange, course.timeout)
             if self.settlement.policy.content == "full":
@@ -163,6 +172,8 @@ class Engine:
             GatewayError: the request is not one that can be routed.
         """
         endpoint, planner = exchange.endpoint, self.planner
+        if exchange.project:
+            planner = planner.of(exchange.project)
         if endpoint is None or exchange.kind == "transparent":
             return planner.lone(plan_transparent(exchange, planner), exchange.model_requested), NOTHING_READ
         exchange.lane = "verbatim"

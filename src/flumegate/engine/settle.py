@@ -12,6 +12,7 @@ from time import monotonic
 
 import msgspec
 
+from flumegate.engine.meter import Meter
 from flumegate.engine.record import record_of
 from flumegate.exchange import Exchange
 from flumegate.records.request import Content
@@ -34,6 +35,7 @@ class Settlement:
         self._ended: list[Ended] = []
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool-sync")
         self.policy = RecordPolicy()
+        self.meter = Meter()
         self.unsynced = False
         self._syncing = False
 
@@ -57,6 +59,9 @@ class Settlement:
         self._spool.write([frame(_encode(record)) for record in records])
         for record in records:
             self._tally.count(record)
+        for (exchange, _, _), record in zip(ended, records, strict=True):
+            if exchange.stake is not None:
+                self.meter.settle(exchange, record)
         contents = [_content_of(exchange) for exchange, _, _ in ended if exchange.response_body is not None]
         if contents:
             self._spool.write_content([frame(_encode(content)) for content in contents])

@@ -164,7 +164,7 @@ class Trip:
             piped = head.streamed or (outgoing.translation is not None and exchange.stream)
             if call.ended and call.error is None and not piped:
                 return self._settle_whole(plan, call, head, outgoing, extra)
-            passage = self._passage(plan, head, outgoing, extra)
+            passage = exchange.passage = self._passage(plan, head, outgoing, extra)
             await passage.start(call, connection)
             self._judge_end()
             engine.settlement.settle(exchange, passage.rest, cut=passage.cut)
@@ -264,6 +264,8 @@ class Trip:
         """Tell the target's health how an answer ended that had begun."""
         self._succeed()
         exchange = self.exchange
+        if exchange.passage is not None and exchange.passage.stopped:
+            return
         if exchange.outcome == "truncated" or exchange.error_code == "error_in_stream":
             self._choice.candidate.health.cut(monotonic())
 

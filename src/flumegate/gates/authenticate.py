@@ -1,17 +1,14 @@
-"""Who is asking: the client's key, looked up by its keyed digest.
-
-Keys are stored as HMAC-SHA-256(pepper, key). A look-up by digest leaks no time about the key itself: two keys that
-share a prefix have unrelated digests.
-"""
+"""Who is asking: the client's key, looked up by its keyed digest, and whether it is valid now."""
 
 from __future__ import annotations
 
 import hmac
 from typing import NamedTuple
 
-from flumegate.errors import UNAUTHENTICATED, GatewayError
+from flumegate.errors import FORBIDDEN, UNAUTHENTICATED, UNAVAILABLE, GatewayError
 from flumegate.exchange import Exchange
-from flumegate.snapshot import Principal, Snapshot
+from flumegate.gates.keyring import Access, Keyring
+from flumegate.snapshot import Snapshot
 from flumegate.wire.headers import bearer_of, credential_of
 
 
@@ -20,19 +17,15 @@ class Known(NamedTuple):
 
     key: bytes
     snapshot: Snapshot
-    principal: Principal
+    access: Access
 
 
-def digest(pepper: bytes, key: bytes) -> bytes:
-    """Return what is stored of a key: 32 bytes."""
-    return hmac.digest(pepper, key, "sha256")
-
-
-def authenticate(exchange: Exchange) -> None:
+def authenticate(exchange: Exchange, keyring: Keyring) -> None:
     """Set key and project of the exchange.
 
     Raises:
-        GatewayError: 401 for a missing or unknown key, 400 for conflicting ones.
+        GatewayError: 401 for a missing, unknown, revoked or expired key, 400 for conflicting ones, 403 for a project
+            that is not active, 503 where the keys cannot be known now.
     """
     snapshot = exchange.snapshot
     if snapshot.auth_open:
@@ -46,16 +39,43 @@ def authenticate(exchange: Exchange) -> None:
         )
     known = exchange.reply.known
     if known is not None and known.snapshot is snapshot and hmac.compare_digest(known.key, key):
-        principal: Principal | None = known.principal
+        access = known.access
     else:
-        principal = snapshot.keys.get(digest(snapshot.pepper, key))
-        if principal is not None:
-            exchange.reply.known = Known(key, snapshot, principal)
-    if principal is None:
-        raise GatewayError(
-            UNAUTHENTICATED,
-            "invalid_api_key",
-            "This key is not known here. Use a key of this gateway, not the provider's own.",
+        found = keyring.find(key)
+        if found is None:
+            raise _unknown(snapshot)
+        access = found
+        exchange.reply.known = Known(key, snapshot, access)
+    exchange.access = access
+    exchange.key_id = access.key.id
+    exchange.project = access.key.project
+    _check_valid(exchange, access)
+
+
+def _unknown(snapshot: Snapshot) -> GatewayError:
+    if snapshot.keys_are != "current":
+        return GatewayError(
+            UNAVAILABLE,
+            "keys_unavailable",
+            "Whether this key is valid cannot be known now: the gateway's database does not answer. Try again shortly.",
+            retry_after=5,
         )
-    exchange.key_id = principal.key_id
-    exchange.project = principal.project
+    return GatewayError(
+        UNAUTHENTICATED,
+        "invalid_api_key",
+        "This key is not known here. Use a key of this gateway, not the provider's own.",
+    )
+
+
+def _check_valid(exchange: Exchange, access: Access) -> None:
+    key, project = access.key, access.project
+    if key.state != "active":
+        raise GatewayError(UNAUTHENTICATED, "key_revoked", "This key has been revoked. Ask for a new one.")
+    if key.expires_at and exchange.started_at >= key.expires_at:
+        raise GatewayError(UNAUTHENTICATED, "key_expired", "This key has expired. Ask for a new one.")
+    if key.project and (project is None or not project.active):
+        raise GatewayError(
+            FORBIDDEN, "project_inactive", "The project of this key is not active. Ask whoever runs this gateway."
+        )
+    if exchange.snapshot.keys_are == "expired" and not key.id.startswith("static-"):
+        raise _unknown(exchange.snapshot)

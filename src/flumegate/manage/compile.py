@@ -16,9 +16,9 @@ from flumegate.manage.compile_routes import breaker_policy, configured_models, r
 from flumegate.providers import bedrock
 from flumegate.providers.address import locate
 from flumegate.providers.rows import BY_TYPE
+from flumegate.records.access import Key
 from flumegate.snapshot import (
     Door,
-    Principal,
     Provider,
     RecordPolicy,
     Route,
@@ -161,11 +161,11 @@ def _vendor_models(providers: Mapping[str, Provider]) -> Iterator[Wildcard]:
                 yield Wildcard(prefix, suffix, Route((Target(name, ""),)))
 
 
-def _keys(config: Config, pepper: bytes, extra_keys: Sequence[str]) -> Iterator[tuple[bytes, Principal]]:
+def _keys(config: Config, pepper: bytes, extra_keys: Sequence[str]) -> Iterator[tuple[bytes, Key]]:
     keys = [key for secret in config.auth.static_keys for key in secret.entries()]
     for key in (*keys, *extra_keys):
         digest = hmac.digest(pepper, key.encode(), "sha256")
-        yield digest, Principal(f"static-{digest.hex()[:8]}")
+        yield digest, Key(f"static-{digest.hex()[:8]}")
 
 
 def _door(config: Config) -> Door:

@@ -377,9 +377,13 @@ class Healths:
         self._siblings: dict[str, list[Health]] = {}
         self.forced: dict[str, Forced] = {}
 
-    def of(self, provider: Provider, model: str, policy: BreakerPolicy, *, loose: bool) -> Health:
-        """Return the health of a target; `loose`: it is not named in the configuration."""
-        name = f"{provider.name}/{model}" if model else provider.name
+    def of(self, provider: Provider, model: str, policy: BreakerPolicy, *, loose: bool, mark: str = "") -> Health:
+        """Return the health of a target.
+
+        `loose`: it is not named in the configuration; `mark`: whose own credential is used there, if not everybody's.
+        """
+        owner = provider.name + mark
+        name = (f"{provider.name}/{model}" if model else provider.name) + mark
         for book in (self._known, self._loose):
             health = book.get(name)
             if health is not None and health.provider == provider:
@@ -387,14 +391,14 @@ class Healths:
                 return health
         if loose and len(self._loose) >= self.MOST_LOOSE:
             self._forget(self._loose)
-        siblings = [health for health in self._siblings.get(provider.name, ()) if health.provider == provider]
+        siblings = [health for health in self._siblings.get(owner, ()) if health.provider == provider]
         fresh = Health(name, provider, policy, siblings)
         for health in siblings:
             health.siblings = siblings
             if health.unwell:
                 fresh.check(well=False)
         siblings.append(fresh)
-        self._siblings[provider.name] = siblings
+        self._siblings[owner] = siblings
         (self._loose if loose else self._known)[name] = fresh
         if name in self.forced:
             fresh.force(self.forced[name])
@@ -416,7 +420,7 @@ class Healths:
                     health.limit(0, 0)
         for siblings in self._siblings.values():
             siblings[:] = [health for health in siblings if providers.get(health.provider.name) == health.provider]
-        self._siblings = {name: healths for name, healths in self._siblings.items() if name in providers}
+        self._siblings = {name: healths for name, healths in self._siblings.items() if healths}
 
     def all(self) -> list[Health]:
         """Return every target that was asked for, or is configured."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from flumegate.catalog.load import Price
 from flumegate.catalog.lookup import lookup
 from flumegate.dialects.registry import Endpoint
 from flumegate.ir.written import Abilities
@@ -31,6 +32,7 @@ class Plan:
         stream_path: the path for a streamed answer, where the body is written anew.
         abilities: what a writer must know of the model, where one writes.
         strict: what would be lost in translation is refused.
+        price: what its model costs, or None where nobody knows.
         signer: who signs each request, or None where a credential in the head is enough.
     """
 
@@ -43,6 +45,7 @@ class Plan:
         "marks",
         "model",
         "path",
+        "price",
         "provider",
         "signer",
         "splice",
@@ -67,6 +70,7 @@ class Plan:
         self.codec = ""
         self.stream_path = path
         self.abilities: Abilities | None = None
+        self.price: Price | None = None
         self.strict = target.strict
         self.signer = _signer(provider)
         self.model = target.model

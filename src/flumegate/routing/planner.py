@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+
 import msgspec
 
+from flumegate.catalog.load import Price
 from flumegate.catalog.lookup import lookup, price
 from flumegate.dialects.registry import Endpoint
 from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, GatewayError
+from flumegate.patterns import fits
+from flumegate.records.access import Project
 from flumegate.routing import lanes
 from flumegate.routing.course import Candidate, Course, Stage
 from flumegate.routing.health import Health, Healths
@@ -28,6 +34,11 @@ class Planner:
         self._detours: dict[tuple[str, str, str], Course] = {}
         self._dressed: dict[str, tuple[Provider, ...]] = {}
         """The providers with one credential each."""
+        self._projects: dict[str, Planner] = {}
+        self._mark = ""
+        """What the healths of a project's own targets are told apart by."""
+        self._own: frozenset[str] = frozenset()
+        """Providers at which the project has a credential of its own."""
         routes = (*snapshot.models.values(), *(wildcard.route for wildcard in snapshot.wildcards))
         targets = [target for route in routes for target in route.targets]
         self._named = {(target.provider, target.model) for target in targets}
@@ -38,6 +49,35 @@ class Planner:
                 name = f"{target.provider}/{target.model}" if target.model else target.provider
                 limits = target.max_concurrency, target.max_queued
                 self._limits[name] = min(limits, self._limits.get(name, limits))
+
+    def of(self, project: str) -> Planner:
+        """Return who plans for a project: this planner, unless it has credentials or a default provider of its own."""
+        snapshot = self._snapshot
+        known = snapshot.projects.get(project)
+        own = snapshot.project_credentials.get(project)
+        if known is None or not (own or known.default_provider):
+            return self
+        planner = self._projects.get(project)
+        if planner is None:
+            planner = self._projects[project] = copy.copy(self)
+            planner._become(known, own or {})  # noqa: SLF001 - it is one of us
+        return planner
+
+    def _become(self, project: Project, credentials: Mapping[str, str]) -> None:
+        replace = msgspec.structs.replace
+        providers = {
+            name: replace(provider, credential=credentials[name], more_credentials=())
+            if name in credentials
+            else provider
+            for name, provider in self._snapshot.providers.items()
+        }
+        default = project.default_provider or self._snapshot.default_provider
+        self._snapshot = replace(self._snapshot, providers=providers, default_provider=default)
+        if project.default_provider:
+            self._matcher = Matcher(self._snapshot)
+        self._mark = f"@{project.id}"
+        self._own = frozenset(credentials)
+        self._courses, self._detours, self._dressed = {}, {}, {}
 
     def known(self, kind: str, model: str) -> Course | None:
         """Return the remembered course of an endpoint and a model, if there is one."""
@@ -139,11 +179,23 @@ class Planner:
             codec = lanes.codec_of(provider, endpoint, target.model)
             plans = [translated(each, target, codec) for each in self._dress(provider)]
         loose = (target.provider, target.model) not in self._named
-        health = self._healths.of(provider, target.model, self._snapshot.breaker, loose=loose)
-        if health.name in self._limits:
-            health.limit(*self._limits[health.name])
-        abilities = lookup(provider.type, target.model)
-        return Candidate(target, tuple(plans), health, abilities, price(provider.type, target.model))
+        mark = self._mark if provider.name in self._own else ""
+        health = self._healths.of(provider, target.model, self._snapshot.breaker, loose=loose or bool(mark), mark=mark)
+        limits = self._limits.get(health.name.removesuffix(mark))
+        if limits is not None:
+            health.limit(*limits)
+        cost = self._price(provider, target.model)
+        for plan in plans:
+            plan.price = cost
+        return Candidate(target, tuple(plans), health, lookup(provider.type, target.model), cost)
+
+    def _price(self, provider: Provider, model: str) -> Price | None:
+        """Return what a model costs: by the operator's word, else by the catalogue's; None = nobody knows."""
+        names = f"{provider.name}/{model}", model
+        for row in self._snapshot.prices:
+            if any(fits(row.pattern, name) for name in names):
+                return row.price
+        return price(provider.type, model)
 
     def _dress(self, provider: Provider) -> tuple[Provider, ...]:
         """Return the provider once for each of its credentials."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from flumegate.patterns import fits
 from flumegate.snapshot import When
 
 MINUTES_A_DAY = 1_440
@@ -29,23 +30,6 @@ class Seen(NamedTuple):
 def read_tags(value: bytes) -> tuple[str, ...]:
     """Return the tags of a header value: separated by commas."""
     return tuple(tag for part in value.decode("latin-1").split(",") if (tag := part.strip()))
-
-
-def fits(pattern: str, text: str) -> bool:
-    """Tell whether a text fits a pattern in which `*` stands for anything; in time linear in the text for each star."""
-    first, *rest = pattern.split("*")
-    if not rest:
-        return pattern == text
-    if not text.startswith(first):
-        return False
-    at = len(first)
-    last = rest.pop()
-    for part in rest:
-        found = text.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return len(text) - at >= len(last) and text.endswith(last)
 
 
 def holds(when: When, seen: Seen) -> bool:

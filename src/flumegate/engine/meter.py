@@ -1,0 +1,278 @@
+"""Limits and budgets of one worker: what a request may use is held before it is sent, and settled with its Record.
+
+Order: the key's and the project's rates and counts, then money on every budget that the request meets (the key's, the
+project's, the model's, the model's within the project). A budget is a limit: spent plus held never exceeds it when a
+request is admitted, and a stream that outgrows what is held for it is ended where nothing more can be held.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic, time
+
+from flumegate.catalog.rates import cost_micros
+from flumegate.dialects.expected import most_output_tokens
+from flumegate.engine.asks import BYTES_A_TOKEN
+from flumegate.errors import BUDGET_EXCEEDED, FORBIDDEN, RATE_LIMITED, UNAVAILABLE, GatewayError
+from flumegate.exchange import Exchange
+from flumegate.gates.keyring import Access
+from flumegate.quota.book import Book, Holder, Over, Room
+from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of
+from flumegate.records.access import Budget
+from flumegate.records.balance import Balance, Sought
+from flumegate.records.request import Record
+from flumegate.routing.course import Course
+
+DEFAULT_OUTPUT_TOKENS = 4_096
+"""Held for an answer whose request does not bound it; a stream that grows beyond holds more, piece by piece."""
+STREAM_BYTES_A_TOKEN = 200
+"""Of a stream as it is passed on, with the JSON around each token: to see when one outgrows what is held for it."""
+PIECE_TOKENS = 1_024
+"""Held in advance for a stream that goes on."""
+MOST_WAIT_SECONDS = 86_400
+AskBalance = Callable[[Sought], Awaitable[Balance | None]]
+"""Asks control what was spent so far; None = it cannot tell now."""
+
+
+class Stake:
+    """What one request holds.
+
+    Attributes:
+        holders: on whose rates and counts it is.
+        budgets: those that it meets.
+        lines: the same, in the period in which it began.
+        input_tokens: as they were expected.
+    """
+
+    __slots__ = ("budgets", "holders", "input_tokens", "lines")
+
+    def __init__(
+        self, holders: tuple[Holder, ...], budgets: tuple[Budget, ...], lines: tuple[Line, ...], input_tokens: int
+    ) -> None:
+        self.holders = holders
+        self.budgets = budgets
+        self.lines = lines
+        self.input_tokens = input_tokens
+
+
+async def nothing_known(_: Sought) -> Balance | None:
+    """Answer for a control that is not there."""
+    return None
+
+
+class Meter:
+    """The limits and budgets of one worker.
+
+    Attributes:
+        ask: how control is asked for what was spent before this worker began.
+    """
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self.ledger = Ledger()
+        self.ask: AskBalance = nothing_known
+        self._streams: dict[str, Exchange] = {}
+        """Streams under way that cost money."""
+
+    async def enter(self, exchange: Exchange, access: Access | None, course: Course) -> None:
+        """Hold a request's place and money.
+
+        Raises:
+            GatewayError: 429, a limit is reached; 402, a budget; 403, a price is not known; 503, what was spent cannot
+                be known now.
+        """
+        holders = access.holders if access is not None else ()
+        now = time()
+        budgets = _budgets(exchange, access)
+        lines = tuple(line_of(budget, now) for budget in budgets)
+        if not holders and not lines:
+            return
+        unknown = self.book.unknown(holders), self.ledger.unknown(lines)
+        if any(unknown):
+            await self._learn(*unknown, {line.account: line.ends_at for line in lines})
+        tokens = len(exchange.body) // BYTES_A_TOKEN
+        request = exchange.record_id
+        over = self.book.enter(request, holders, tokens, monotonic())
+        if over is not None:
+            raise _over(over)
+        try:
+            if lines:
+                short = self.ledger.reserve(request, lines, self._expected(exchange, course, tokens))
+                if isinstance(short, Unknown):
+                    raise _unknown()
+                if short is not None:
+                    raise _short(short, budgets, lines, now)
+        except GatewayError:
+            self.book.withdraw(request, monotonic())
+            raise
+        exchange.stake = Stake(holders, budgets, lines, tokens)
+        if lines and exchange.stream:
+            self._streams[request] = exchange
+
+    async def _learn(self, holders: Sequence[str], accounts: Sequence[str], ends: Mapping[str, float]) -> None:
+        """Ask control what was used before this worker began.
+
+        Raises:
+            GatewayError: 503, it cannot tell.
+        """
+        balance = await self.ask(Sought(tuple(holders), tuple(accounts)))
+        if balance is None:
+            raise _unknown()
+        for name in holders:
+            self.book.tell(name, balance.requests.get(name, 0))
+        for account in accounts:
+            self.ledger.open(account, balance.micros.get(account, 0), ends.get(account, 0.0))
+
+    def _expected(self, exchange: Exchange, course: Course, input_tokens: int) -> int:
+        """Return what is held for a request: the dearest of its targets, at the most that its answer may have.
+
+        Raises:
+            GatewayError: 403, a target's price is not known.
+        """
+        output = most_output_tokens(exchange.body)
+        endpoint = exchange.endpoint
+        if output is None:
+            output = DEFAULT_OUTPUT_TOKENS if endpoint is not None and endpoint.does == "answer" else 0
+        dearest = 0
+        for candidate in course.candidates:
+            price = candidate.price
+            cost = None if price is None else cost_micros(price, input_tokens, output)
+            if cost is None:
+                raise GatewayError(
+                    FORBIDDEN,
+                    "price_unknown",
+                    f"What {candidate.health.name!r} costs is not known, so it cannot be used on a budget. "
+                    "Whoever runs this gateway can state it under 'prices'.",
+                    param="model",
+                )
+            dearest = max(dearest, cost)
+        return dearest
+
+    def settle(self, exchange: Exchange, record: Record) -> None:
+        """Give back what a request held and enter what it used; called once for every Record."""
+        stake = exchange.stake
+        if stake is None:
+            return
+        exchange.stake = None
+        self._streams.pop(exchange.record_id, None)
+        used = None
+        if record.input_tokens is not None or record.output_tokens is not None:
+            used = (record.input_tokens or 0) + (record.output_tokens or 0)
+        answered = exchange.sent is not None and 200 <= record.status < 300
+        self.book.leave(exchange.record_id, used if answered else 0, monotonic())
+        if stake.lines:
+            self.ledger.settle(exchange.record_id, record.cost_micros if answered else 0)
+
+    def sweep(self) -> None:
+        """Hold more for streams that outgrow what is held for them, and end those for which there is no more."""
+        for exchange in list(self._streams.values()):
+            stake, plan, passage = exchange.stake, exchange.plan, exchange.passage
+            if stake is None or passage is None or plan is None or plan.price is None:
+                continue
+            said = exchange.response_bytes // STREAM_BYTES_A_TOKEN
+            cost = cost_micros(plan.price, stake.input_tokens, said)
+            piece = cost_micros(plan.price, 0, PIECE_TOKENS)
+            if cost is None or piece is None:
+                continue
+            held = self.ledger.held_for(exchange.record_id)
+            if cost + piece <= held:
+                continue
+            short = self.ledger.extend(exchange.record_id, stake.lines, piece)
+            if short is not None and cost >= held:
+                passage.stop(_short(short, stake.budgets, stake.lines, time()))
+
+    def rooms(self, exchange: Exchange) -> bytes:
+        """Return the header lines that tell how much of the tightest rate is left."""
+        stake = exchange.stake
+        if stake is None or not stake.holders:
+            return b""
+        now = monotonic()
+        rooms = [self.book.rooms(holder, now) for holder in stake.holders]
+        lines = b""
+        for name, index in ((b"requests", 0), (b"tokens", 1)):
+            tightest = min((room[index] for room in rooms if room[index]), key=_left, default=None)
+            if tightest is not None:
+                lines += (
+                    b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n"
+                    % (
+                        name,
+                        tightest.limit,
+                        name,
+                        tightest.remaining,
+                        name,
+                        math.ceil(tightest.reset_seconds),
+                    )
+                )
+        return lines
+
+
+def _budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:
+    """Return the budgets that a request meets: its key's, its project's, its model's."""
+    found = access.budgets if access is not None else ()
+    models = exchange.snapshot.model_budgets
+    if models:
+        name = exchange.model_requested
+        found += models.get(f"model:{name}", ())
+        if access is not None and access.project is not None:
+            found += models.get(f"project:{access.project.id}/model:{name}", ())
+    return found
+
+
+def _left(room: Room | None) -> int:
+    assert room is not None  # noqa: S101 - the caller has left those out
+    return room.remaining
+
+
+def _whose(name: str) -> str:
+    kind, _, rest = name.partition(":")
+    return f"this {kind}" if kind in ("key", "project") else f"the {kind} {rest!r}"
+
+
+def _unknown() -> GatewayError:
+    return GatewayError(
+        UNAVAILABLE,
+        "balance_unknown",
+        "What this key has used so far cannot be known now: the gateway's control process does not answer. "
+        "Try again shortly.",
+        retry_after=2,
+    )
+
+
+def _over(over: Over) -> GatewayError:
+    whose = _whose(over.holder.name)
+    if over.limit == "max_requests":
+        return GatewayError(
+            RATE_LIMITED,
+            "request_quota_exceeded",
+            f"All {over.allowed} requests of {whose} are used. Ask whoever runs this gateway for more.",
+        )
+    if over.limit == "concurrency":
+        return GatewayError(
+            RATE_LIMITED,
+            "concurrency_limit_exceeded",
+            f"{over.allowed} requests of {whose} are under way, which is its limit. Wait for one to end.",
+            retry_after=1,
+        )
+    wait = max(1, math.ceil(over.wait_seconds or 1.0))
+    return GatewayError(
+        RATE_LIMITED,
+        "rate_limit_exceeded",
+        f"The limit of {over.allowed} {over.limit} a minute of {whose} is reached. Try again in {wait} s.",
+        retry_after=wait,
+    )
+
+
+def _short(short: Short, budgets: Sequence[Budget], lines: Sequence[Line], now: float) -> GatewayError:
+    budget = budgets[lines.index(short.line)]
+    ends = short.line.ends_at
+    wait = min(MOST_WAIT_SECONDS, max(1, math.ceil(ends - now))) if ends else None
+    left = max(short.left_micros, 0) / 1e6
+    when = "It does not reset by itself." if wait is None else f"It resets in {wait // 3600} h {wait % 3600 // 60} min."
+    return GatewayError(
+        BUDGET_EXCEEDED,
+        "budget_exceeded",
+        f"The {budget.period} budget of {_whose(budget.scope)}, ${short.line.limit_micros / 1e6:.2f}, has ${left:.4f} "
+        f"left beside what is held for requests under way: too little for this one. {when}",
+        retry_after=wait,
+    )

@@ -1,0 +1,132 @@
+"""The keys of a worker: those of the configuration, and the table that control writes; each made ready for use once.
+
+Keys are found by HMAC-SHA-256(pepper, key). A look-up by digest leaks no time about the key itself: two keys that share
+a prefix have unrelated digests.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from flumegate import log
+from flumegate.gates.digest import digest
+from flumegate.keytable import DamagedTableError, KeyTable
+from flumegate.patterns import fits
+from flumegate.quota.book import Holder
+from flumegate.records.access import NO_LIMITS, Budget, Key, Project
+from flumegate.snapshot import Snapshot
+
+REMEMBERED = 4_096
+"""Keys that are kept ready; others are made ready anew when they are used."""
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Access:
+    """What one key may do under one Snapshot.
+
+    Attributes:
+        key: as it is kept.
+        project: what it belongs to, or None.
+        free: nothing restricts or meters it but its own validity: most requests need look no further.
+        holders: whose rates and counts its requests use.
+        budgets: whose money, beside those of models.
+    """
+
+    __slots__ = ("_allowed", "_networks", "_patterns", "budgets", "free", "holders", "key", "project")
+
+    def __init__(self, key: Key, project: Project | None) -> None:
+        self.key = key
+        self.project = project
+        self._networks: tuple[_Network, ...] = tuple(ipaddress.ip_network(each, strict=False) for each in key.networks)
+        self._patterns = [key.models] + ([project.models] if project is not None else [])
+        self._allowed: dict[str, bool] = {}
+        holders = [Holder(f"key:{key.id}", key.limits)]
+        budgets: tuple[Budget, ...] = key.budgets
+        if project is not None:
+            holders.append(Holder(f"project:{project.id}", project.limits))
+            budgets += project.budgets
+        self.holders = tuple(holder for holder in holders if holder.limits != NO_LIMITS)
+        self.budgets = budgets
+        restricted = any(self._patterns) or self._networks or self.endpoints or key.tags
+        self.free = not (restricted or self.holders or budgets)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Endpoints that it may use, by its own and its project's word; empty = all."""
+        own = self.key.endpoints
+        theirs = self.project.endpoints if self.project is not None else ()
+        return tuple(name for name in own if not theirs or name in theirs) if own else theirs
+
+    def may_use(self, model: str) -> bool:
+        """Tell whether key and project both let a model's name pass."""
+        known = self._allowed.get(model)
+        if known is None:
+            if len(self._allowed) >= REMEMBERED:
+                self._allowed.clear()
+            known = self._allowed[model] = all(
+                not patterns or any(fits(pattern, model) for pattern in patterns) for patterns in self._patterns
+            )
+        return known
+
+    def may_come_from(self, client: str) -> bool:
+        """Tell whether the key may be used from an address."""
+        if not self._networks:
+            return True
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+
+class Keyring:
+    """The keys of the Snapshot of the moment."""
+
+    def __init__(self) -> None:
+        self._static: dict[bytes, Key] = {}
+        self._projects: dict[str, Project] = {}
+        self._pepper = b""
+        self._table: KeyTable | None = None
+        self._table_path = ""
+        self._ready: dict[bytes, Access] = {}
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Take the keys of a new Snapshot; a table that cannot be read leaves the one before in use."""
+        self._static = snapshot.keys
+        self._projects = snapshot.projects
+        self._pepper = snapshot.pepper
+        self._ready = {}
+        if snapshot.key_table == self._table_path:
+            return
+        self._table_path = snapshot.key_table
+        if not snapshot.key_table:
+            self._table = None
+            return
+        try:
+            self._table = KeyTable(Path(snapshot.key_table))
+        except (OSError, DamagedTableError) as problem:
+            log.event("error", "key_table_refused", reason=problem, effect="the keys before stay in use")
+
+    def find(self, key: bytes) -> Access | None:
+        """Return what a key may do, whatever its state; None = there is no such key."""
+        digested = digest(self._pepper, key)
+        access = self._ready.get(digested)
+        if access is not None:
+            return access
+        found = self._static.get(digested)
+        if found is None and self._table is not None:
+            found = self._table.find(digested)
+        if found is None:
+            return None
+        access = Access(found, self._projects.get(found.project) if found.project else None)
+        if len(self._ready) >= REMEMBERED:
+            self._ready.clear()
+        self._ready[digested] = access
+        return access
+
+    def count(self) -> int:
+        """Return how many keys there are."""
+        return len(self._static) + (self._table.count if self._table is not None else 0)

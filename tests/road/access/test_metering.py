@@ -1,0 +1,252 @@
+"""Keys, limits and budgets on the road: what is refused never reaches the upstream, what is held is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flumegate.catalog.load import Price
+from flumegate.quota.period import name_of
+from flumegate.records.access import Budget, Key, Limits, Project
+from flumegate.records.balance import Balance
+from flumegate.snapshot import PriceRow, Provider, Route, Snapshot, Target
+from rig.mock import Mock, run_mock
+from rig.worker import Worker, run_worker, until
+
+MICROS_A_TOKEN = 10
+PRICE = Price(input=0, output=MICROS_A_TOKEN * 1_000_000)
+"""Only output costs: ten micro-dollars a token, and an answer's length is the request's own word."""
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[Mock]:
+    with run_mock() as running:
+        yield running
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
+    async with run_worker(tmp_path) as running:
+        yield running
+
+
+def known(mock: Mock, **fields: Any) -> Snapshot:
+    up = Provider("up", "openai_compatible", "http", "127.0.0.1", mock.port, "/v1", ("openai",), credential="sk-own")
+    names = {"m": "m", "tokens": "m+tokens=10", "slow": "m+tokens=10,latency_ms=300", "long": "m+tokens=100000"}
+    given: dict[str, Any] = {
+        "models": {name: Route((Target("up", model),)) for name, model in names.items()},
+        "prices": (PriceRow("up/*", PRICE),),
+        "projects": {"p1": Project("p1", "one"), "off": Project("off", "off", active=False)},
+    }
+    return Snapshot(1, {"up": up}, **(given | fields))
+
+
+def chat(nonce: str, model: str = "m", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": f"nonce-{nonce} hello"}], **more}
+
+
+def calls(mock: Mock, nonce: str) -> int:
+    return len(mock.ledger(tag=f"nonce-{nonce}"))
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "code"),
+    [
+        (Key("k", state="revoked"), 401, "key_revoked"),
+        (Key("k", expires_at=1.0), 401, "key_expired"),
+        (Key("k", project="off"), 403, "project_inactive"),
+        (Key("k", project="gone"), 403, "project_inactive"),
+        (Key("k", models=("other", "o*")), 403, "model_not_permitted"),
+        (Key("k", endpoints=("embeddings",)), 403, "endpoint_not_permitted"),
+        (Key("k", networks=("10.0.0.0/8", "fd00::/8")), 403, "network_not_allowed"),
+        (None, 401, "invalid_api_key"),
+    ],
+)
+async def test_a_key_that_may_not_is_refused(
+    worker: Worker, mock: Mock, key: Key | None, status: int, code: str
+) -> None:
+    """With a code of its own for each reason, and before anything is sent."""
+    worker.apply(known(mock), {"sk-one": key} if key is not None else {})
+    reply = await worker.post("sk-one", chat(code))
+    assert (reply.status, reply.error()["code"]) == (status, code)
+    assert calls(mock, code) == 0
+
+
+async def test_a_key_that_may_is_served(worker: Worker, mock: Mock) -> None:
+    """Patterns, endpoints and networks that fit; the expiry lies ahead."""
+    key = Key(
+        "k", "p1", expires_at=time.time() + 60, models=("x", "m*"), endpoints=("chat",), networks=("127.0.0.0/8",)
+    )
+    worker.apply(known(mock), {"sk-one": key})
+    assert (await worker.post("sk-one", chat("may"))).status == 200
+
+
+async def test_a_projects_own_credential_travels(worker: Worker, mock: Mock) -> None:
+    """And nobody else's requests carry it."""
+    snapshot = known(mock, project_credentials={"p1": {"up": "sk-of-the-project"}})
+    worker.apply(snapshot, {"sk-one": Key("k", "p1"), "sk-two": Key("l")})
+    await worker.post("sk-one", chat("project"))
+    await worker.post("sk-two", chat("nobody"))
+    for nonce, credential in (("project", "sk-of-the-project"), ("nobody", "sk-own")):
+        assert ["authorization", f"Bearer {credential}"] in mock.ledger(tag=f"nonce-{nonce}")[0]["headers"]
+
+
+async def test_requests_a_minute(worker: Worker, mock: Mock) -> None:
+    """The fourth of three is refused with the limit, whose it is and when to come back; headers tell what is left."""
+    worker.apply(known(mock), {"sk-one": Key("k", limits=Limits(requests_per_minute=3))})
+    replies = [await worker.post("sk-one", chat("rpm")) for _ in range(4)]
+    assert [reply.status for reply in replies] == [200, 200, 200, 429]
+    assert [reply.headers["x-ratelimit-remaining-requests"] for reply in replies[:3]] == ["2", "1", "0"]
+    refused = replies[3]
+    assert refused.error()["code"] == "rate_limit_exceeded"
+    assert "3 requests a minute of this key" in refused.error()["message"]
+    assert 1 <= int(refused.headers["retry-after"]) <= 61
+    assert calls(mock, "rpm") == 3
+
+
+async def test_a_projects_limit_binds_all_of_its_keys(worker: Worker, mock: Mock) -> None:
+    """However many keys it has."""
+    snapshot = known(mock, projects={"p1": Project("p1", "one", limits=Limits(requests_per_minute=2))})
+    worker.apply(snapshot, {"sk-one": Key("k", "p1"), "sk-two": Key("l", "p1")})
+    statuses = [(await worker.post(key, chat("shared"))).status for key in ("sk-one", "sk-two", "sk-one")]
+    assert statuses == [200, 200, 429]
+
+
+async def test_tokens_a_minute_count_what_was_used(worker: Worker, mock: Mock) -> None:
+    """Not what was expected: an answer of a hundred thousand tokens leaves nothing for the next request."""
+    worker.apply(known(mock), {"sk-one": Key("k", limits=Limits(tokens_per_minute=1_000))})
+    assert (await worker.post("sk-one", chat("tpm", "long"))).status == 200
+    refused = await worker.post("sk-one", chat("tpm"))
+    assert (refused.status, refused.error()["code"]) == (429, "rate_limit_exceeded")
+
+
+async def test_concurrency_is_a_lease_of_the_connection(worker: Worker, mock: Mock) -> None:
+    """Two at once, the third refused; whoever ends, well or by leaving, makes room."""
+    worker.apply(known(mock), {"sk-one": Key("k", limits=Limits(concurrency=2))})
+    running = [asyncio.create_task(worker.post("sk-one", chat("lease", "slow"))) for _ in range(2)]
+    await until(lambda: worker.app.active_of("key:k") == 2)
+    refused = await worker.post("sk-one", chat("lease-third"))
+    assert (refused.status, refused.error()["code"]) == (429, "concurrency_limit_exceeded")
+    running[0].cancel()
+    await asyncio.wait({running[0]})
+    assert (await running[1]).status == 200
+    await until(lambda: worker.app.active_of("key:k") == 0)
+    assert (await worker.post("sk-one", chat("lease-after"))).status == 200
+    assert calls(mock, "lease-third") == 0
+
+
+async def test_requests_of_a_lifetime(worker: Worker, mock: Mock) -> None:
+    """What earlier workers have served counts; control is asked once."""
+    worker.balance = Balance({"key:k": 8})
+    worker.apply(known(mock), {"sk-one": Key("k", limits=Limits(max_requests=10))})
+    replies = [await worker.post("sk-one", chat("life")) for _ in range(3)]
+    assert [reply.status for reply in replies] == [200, 200, 429]
+    assert replies[2].error()["code"] == "request_quota_exceeded"
+    assert "retry-after" not in replies[2].headers
+    assert len(worker.asked) == 1
+
+
+async def test_a_budget_for_exactly_n_calls_lets_n_through(worker: Worker, mock: Mock) -> None:
+    """Two hundred at once: none more than the money is for, none fewer, and nothing is left held."""
+    paid = 50
+    budget = Budget("key:k", "total", paid * 10 * MICROS_A_TOKEN)
+    worker.apply(known(mock), {"sk-one": Key("k", budgets=(budget,))})
+    replies = await asyncio.gather(
+        *(worker.post("sk-one", chat("exact", "slow", max_tokens=10, stream=number % 2 == 0)) for number in range(200))
+    )
+    statuses = [reply.status for reply in replies]
+    assert (statuses.count(200), statuses.count(429)) == (paid, 200 - paid)
+    assert {reply.error()["code"] for reply in replies if reply.status == 429} == {"budget_exceeded"}
+    assert calls(mock, "exact") == paid
+    assert worker.app.held_micros() == 0
+    assert (await worker.post("sk-one", chat("exact-after", "tokens", max_tokens=10))).status == 429
+
+
+async def test_what_was_spent_before_counts(worker: Worker, mock: Mock) -> None:
+    """By this period's name; what control cannot tell is not guessed."""
+    account = f"key:k@{name_of('month', time.time())}"
+    budget = Budget("key:k", "month", 1_000)
+    worker.balance = None
+    worker.apply(known(mock), {"sk-one": Key("k", budgets=(budget,))})
+    unknown = await worker.post("sk-one", chat("before", "tokens", max_tokens=10))
+    assert (unknown.status, unknown.error()["code"]) == (503, "balance_unknown")
+    worker.balance = Balance(micros={account: 950})
+    refused = await worker.post("sk-one", chat("before", "tokens", max_tokens=10))
+    assert refused.status == 429
+    assert "month budget of this key" in refused.error()["message"]
+    assert int(refused.headers["retry-after"]) > 0
+    assert (await worker.post("sk-one", chat("before", "tokens", max_tokens=5))).status == 200
+
+
+async def test_all_budgets_hold_at_once(worker: Worker, mock: Mock) -> None:
+    """The key's, the project's, the model's, the model's within the project: the tightest decides."""
+    wide, tight = 1_000_000, 50
+    for scope in ("key:k", "project:p1", "model:tokens", "project:p1/model:tokens"):
+        budgets = {
+            name: Budget(name, "day", tight if name == scope else wide)
+            for name in ("key:k", "project:p1", "model:tokens", "project:p1/model:tokens")
+        }
+        snapshot = known(
+            mock,
+            projects={"p1": Project("p1", "one", budgets=(budgets["project:p1"],))},
+            model_budgets={name: (budgets[name],) for name in ("model:tokens", "project:p1/model:tokens")},
+        )
+        worker.apply(snapshot, {"sk-one": Key("k", "p1", budgets=(budgets["key:k"],))})
+        refused = await worker.post("sk-one", chat(f"tight-{scope}", "tokens", max_tokens=10))
+        assert (refused.status, refused.error()["code"]) == (429, "budget_exceeded"), scope
+        assert calls(mock, f"tight-{scope}") == 0
+
+
+async def test_a_model_without_a_price_is_not_free(worker: Worker, mock: Mock) -> None:
+    """Unknown is unknown, never zero; without a budget it is served."""
+    snapshot = known(mock, prices=())
+    worker.apply(snapshot, {"sk-one": Key("k", budgets=(Budget("key:k", "day", 1_000),)), "sk-two": Key("l")})
+    refused = await worker.post("sk-one", chat("unpriced"))
+    assert (refused.status, refused.error()["code"]) == (403, "price_unknown")
+    assert (await worker.post("sk-two", chat("unpriced"))).status == 200
+
+
+async def test_a_stream_that_outgrows_its_budget_is_ended(worker: Worker, mock: Mock) -> None:
+    """Cleanly: an error event in the caller's dialect, the upstream is left, and the money is not overrun by far."""
+    budget = Budget("key:k", "total", 60_000)
+    worker.apply(known(mock), {"sk-one": Key("k", budgets=(budget,))})
+    reply = await worker.post("sk-one", chat("outgrown", "long", stream=True) | {"model": "long"})
+    assert reply.status == 200
+    assert b"budget_exceeded" in reply.body
+    assert b'"finish_reason":"stop"' not in reply.body
+    assert mock.ended("nonce-outgrown")[0]["outcome"] == "client_closed"
+    assert worker.app.held_micros() == 0
+
+
+async def test_failures_cost_nothing(worker: Worker, mock: Mock) -> None:
+    """Refused by the provider, or never reached: what was held is given back whole."""
+    routes = {"bad": Route((Target("up", "m+status=400"),)), "tokens": Route((Target("up", "m+tokens=10"),))}
+    worker.apply(known(mock, models=routes), {"sk-one": Key("k", budgets=(Budget("key:k", "total", 100),))})
+    for _ in range(5):
+        assert (await worker.post("sk-one", chat("fails", "bad", max_tokens=10))).status == 400
+    assert (await worker.post("sk-one", chat("fails", "tokens", max_tokens=10))).status == 200
+
+
+async def test_a_revoked_key_is_refused_from_the_next_request_on(worker: Worker, mock: Mock) -> None:
+    """Also on a connection that knew it."""
+    worker.apply(known(mock), {"sk-one": Key("k")})
+    reader, writer = await asyncio.open_connection("127.0.0.1", worker.port)
+    body = json.dumps(chat("revoked")).encode()
+    request = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nauthorization: Bearer sk-one\r\ncontent-length: %d\r\n\r\n"
+    )
+    for expected in (b"HTTP/1.1 200", b"HTTP/1.1 401"):
+        writer.write(request % len(body) + body)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(expected)
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        await reader.readexactly(length)
+        worker.apply(known(mock), {"sk-one": Key("k", state="revoked")})
+    writer.close()
+    await writer.wait_closed()
