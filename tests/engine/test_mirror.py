@@ -10,7 +10,7 @@ import msgspec
 
 from flumegate.dialects.registry import ENDPOINTS
 from flumegate.records.stored import Stored, Wanted
-from flumegate.snapshot import Mirror, Route, Target
+from flumegate.snapshot import Door, Mirror, Route, Target
 from flumegate.spool.tail import SpoolReader
 from rig import engines
 
@@ -49,3 +49,13 @@ async def test_a_bug_in_a_copy_is_recorded_and_goes_no_further(tmp_path: Path) -
     assert not unheard
     kept = {record.id: record.error_code for record in SpoolReader(tmp_path).read(9).records}
     assert kept == {"r": "", "r-m1": "internal_error"}
+
+
+async def test_a_worker_short_of_memory_makes_no_copies(tmp_path: Path) -> None:
+    """They hold bodies like requests do, and nobody waits for them; what was left out is counted."""
+    async with engines.running(tmp_path, {"m": COPIED, "shadow": Route((Target("up", "x"),))}) as made:
+        made.overload.apply(Door(), 1_000)
+        made.overload.sweep(asyncio.get_running_loop().time(), 900)
+        exchange = engines.request(made)
+        await made.run(exchange)
+        assert (exchange.status, made.mirrors.under_way, made.mirrors.left_out) == (200, 0, 1)

@@ -1,6 +1,7 @@
 """Copies of requests for a shadow target: the client neither waits for them nor sees anything of them.
 
-At most MOST are under way; a target that cannot keep up gets fewer copies, and what was left out is counted.
+At most MOST are under way, and none begins while memory is short; a target that cannot keep up gets fewer copies, and
+what was left out is counted.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Mirrors:
         """Send a copy of an exchange, if the dice say so and there is room."""
         if self._engine.dice.random() >= mirror.share:
             return
-        if len(self._under_way) >= MOST:
+        if len(self._under_way) >= MOST or self._engine.overload.pressure != "none":
             self.left_out += 1
             return
         self._number += 1
