@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -62,16 +61,15 @@ _CORPUS = [
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("queries") / "flumegate.db"
-    ingest = Ingest(f"sqlite:///{path}")
+def database(module_url: str) -> str:
+    ingest = Ingest(module_url)
     ingest.insert(_RECORDS)
     ingest.close()
-    return path
+    return module_url
 
 
 @pytest.fixture
-def connection(database: Path) -> Iterator[Connection]:
+def connection(database: str) -> Iterator[Connection]:
     with read_only(database, seconds=60) as connection:
         yield connection
 
@@ -129,14 +127,14 @@ def test_pages_hold_every_row_once(connection: Connection, limit: int) -> None:
     assert seen == [7, 6, 5, 4, 3, 2, 1]
 
 
-def test_pages_stay_in_place_while_rows_arrive(tmp_path: Path) -> None:
+def test_pages_stay_in_place_while_rows_arrive(url: str) -> None:
     """New rows, and rows of the same instant, neither repeat nor hide a row on a later page."""
-    ingest = Ingest(f"sqlite:///{tmp_path}/flumegate.db")
+    ingest = Ingest(url)
     ingest.insert([make_record(number, started_at=100.0) for number in range(6)])
-    with read_only(tmp_path / "flumegate.db") as connection:
+    with read_only(url) as connection:
         first = list_requests(connection, Filters(), limit=3)
     ingest.insert([make_record(number, started_at=101.0) for number in range(6, 9)])
-    with read_only(tmp_path / "flumegate.db") as connection:
+    with read_only(url) as connection:
         second = list_requests(connection, Filters(), limit=3, cursor=first.cursor)
     assert _numbers(first.records + second.records) == [5, 4, 3, 2, 1, 0]
     assert second.cursor is None
@@ -150,21 +148,20 @@ def test_found_by_either_id(connection: Connection) -> None:
     assert find_requests(connection, "record-0000000_") == []
 
 
-def test_new_rows_are_listed_as_they_were_stored(tmp_path: Path) -> None:
+def test_new_rows_are_listed_as_they_were_stored(url: str) -> None:
     """Following shows each row once and in order of arrival, also those that started earlier."""
-    path = tmp_path / "flumegate.db"
-    ingest = Ingest(f"sqlite:///{path}")
+    ingest = Ingest(url)
     ingest.insert([])
-    with read_only(path) as connection:
+    with read_only(url) as connection:
         assert list_latest(connection, 5) == ([], 0)
     ingest.insert([make_record(3), make_record(1)])
-    with read_only(path) as connection:
+    with read_only(url) as connection:
         latest = list_latest(connection, 1)
         assert _numbers(latest.records) == [1]
         assert list_latest(connection, 0).sequence == latest.sequence
         assert list_after(connection, latest.sequence, 10) == ([], latest.sequence)
     ingest.insert([make_record(9), make_record(2)])
-    with read_only(path) as connection:
+    with read_only(url) as connection:
         arrivals = list_after(connection, latest.sequence, 10)
         assert _numbers(arrivals.records) == [9, 2]
         assert list_after(connection, latest.sequence, 1).sequence == arrivals.sequence - 1

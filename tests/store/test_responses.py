@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from flumegate.records.request import Content, Record
 from flumegate.records.stored import Stored, Wanted
 from flumegate.store import responses
-from flumegate.store.database import read_only
 from flumegate.store.ingest import Ingest
 from flumegate.store.queries import find_content, find_requests
 from flumegate.store.responses import find_response, forget_response
@@ -36,14 +34,14 @@ MINE = Wanted("0123456789abcdef", "key-a", "blue")
 
 
 @pytest.fixture
-def ingest(tmp_path: Path) -> Iterator[Ingest]:
-    made = Ingest(f"sqlite:///{tmp_path}/flumegate.db")
+def ingest(url: str) -> Iterator[Ingest]:
+    made = Ingest(url)
     yield made
     made.close()
 
 
 def find(ingest: Ingest, wanted: Wanted) -> Stored:
-    with read_only(ingest.database.path) as connection:
+    with ingest.database.reader() as connection:
         return find_response(connection, wanted)
 
 
@@ -113,6 +111,6 @@ def test_a_deleted_response_stays_deleted(ingest: Ingest) -> None:
     forget_response(ingest.database, MINE)
     ingest.insert([response_record()], [CONTENT])
     assert find(ingest, MINE) == Stored("deleted")
-    with read_only(ingest.database.path) as connection:
+    with ingest.database.reader() as connection:
         assert find_content(connection, MINE.id) == Content(MINE.id)
         assert len(find_requests(connection, MINE.id)) == 1

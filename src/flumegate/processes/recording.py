@@ -68,15 +68,14 @@ class Recording:
 
     def look_up(self, wanted: Wanted) -> Stored:
         """Return what is stored of an exchange, or forget it; may run in any thread."""
-        from flumegate.store.database import read_only  # noqa: PLC0415 - see the module's header
-        from flumegate.store.errors import QueryTooSlow, StoreUnavailable  # noqa: PLC0415 - likewise
+        from flumegate.store.errors import QueryTooSlow, StoreUnavailable  # noqa: PLC0415 - see the module's header
         from flumegate.store.responses import find_response, forget_response  # noqa: PLC0415 - likewise
 
         if not self._catch_up() or self._ingest is None:
             return Stored("unavailable")
         database = self._ingest.database
         try:
-            with read_only(database.path) as connection:
+            with database.reader() as connection:
                 found = find_response(connection, wanted)
             if wanted.forget and found.state not in ("unknown", "deleted"):
                 forget_response(database, wanted)

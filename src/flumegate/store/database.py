@@ -1,161 +1,209 @@
-"""Opens the database: once to write, by control; read-only, by everybody else.
+"""The database, SQLite or PostgreSQL: one connection that writes, used by threads in turns, and some that only read.
 
-One process writes, over one connection, so that no two writers ever meet; readers cannot checkpoint. What the database
-library raises becomes StoreUnavailable here, with a remedy. After a failure the connection is given up and made anew
-at the next use, because the file behind it may have been repaired or replaced meanwhile.
+What the database library raises becomes StoreUnavailable here, with a remedy, and nothing waits for ever. After a
+failure the connection is given up and made anew at the next use, because what is behind it may have been repaired or
+replaced meanwhile. The schema is brought up to date when the writer first opens the database.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, select
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from flumegate.store.errors import QueryTooSlow, StoreUnavailable
-from flumegate.store.tables import SCHEMA_VERSION, meta, metadata
+from flumegate.store.errors import QueryTooSlow, RowRefused, StoreUnavailable
+from flumegate.store.schema import NEWER, find_revision, refuse_newer
+from flumegate.store.sqlite import SqliteFile
+from flumegate.store.tables import HEAD
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 BUSY_SECONDS = 5.0
 QUERY_SECONDS = 2.0
-_STEPS_BETWEEN_LOOKS = 20_000
-_REMEDIES = {
-    sqlite3.SQLITE_BUSY: "is locked by another program: close what has it open, a backup or a database browser",
-    sqlite3.SQLITE_LOCKED: "is locked by another program: close what has it open, a backup or a database browser",
-    sqlite3.SQLITE_READONLY: "cannot be written: give this user write permission on the file and on its folder",
-    sqlite3.SQLITE_PERM: "cannot be opened: give this user permission on the file and on its folder",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: give this user permission on the file and on its folder",
-    sqlite3.SQLITE_FULL: "cannot grow, the disk is full: free some space",
-    sqlite3.SQLITE_IOERR: "cannot be read or written: check the disk and its free space",
-    sqlite3.SQLITE_CORRUPT: "is damaged: restore a backup, or move it away and a new one is made",
-    sqlite3.SQLITE_NOTADB: "is damaged or no SQLite database: restore a backup, or move it away and a new one is made",
-}
+STATEMENT_SECONDS = 5.0
+TURN_SECONDS = 10.0
+"""How long a thread waits for its turn to write."""
+_TOO_LARGE = "54"
+"""PostgreSQL's class of errors for what is beyond its own limits, the size of an index entry for example."""
+
+
+class Backend(Protocol):
+    """What SQLite and PostgreSQL do each in its own way; `name` is how messages call the database."""
+
+    name: str
+
+    def open(self) -> Connection:
+        """Return a new connection that writes."""
+
+    def is_cut(self, connection: Connection, /) -> bool:
+        """Tell whether the writer's connection no longer leads to the database."""
+
+    def reader(self, seconds: float) -> AbstractContextManager[Connection]:
+        """Yield a connection that sees one state of the database and cannot change it, for at most so long."""
+
+    def migrating(self) -> AbstractContextManager[Connection]:
+        """Yield a connection in a transaction that nobody migrates beside; committed at the end."""
+
+    def explain(self, error: Exception, seconds: float) -> StoreUnavailable | QueryTooSlow:
+        """Return what a driver's error means."""
+
+    def close(self) -> None:
+        """Close what is open beside the writer's connection."""
 
 
 class Database:
-    """The one connection that writes. Threads take turns; nothing is opened before the first transaction."""
+    """One database. Nothing is opened before the first use."""
 
-    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        """Take a URL like `sqlite:///./data/flumegate.db`.
+    def __init__(
+        self, url: str, *, busy_seconds: float = BUSY_SECONDS, statement_seconds: float = STATEMENT_SECONDS
+    ) -> None:
+        """Take a URL like `sqlite:///./data/flumegate.db` or `postgresql://user:password@host/name`.
+
+        Args:
+            url: which database.
+            busy_seconds: how long to wait for another program that has locked an SQLite file.
+            statement_seconds: how long PostgreSQL may take for one statement.
 
         Raises:
-            StoreUnavailable: the URL is not that of an SQLite file.
+            StoreUnavailable: the URL is neither.
         """
-        self.path = database_path(url)
-        self._busy_seconds = busy_seconds
-        self._engine = _engine(self._connect)
+        self.url = url
+        self._backend = choose_backend(url, busy_seconds, statement_seconds)
+        self._statement_seconds = statement_seconds
         self._connection: Connection | None = None
-        self._identity: tuple[int, int] | None = None
         self._turn = threading.Lock()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Yield the connection; commit at the end, or roll everything back.
+        """Yield the connection that writes; commit at the end, or roll everything back.
 
         Raises:
             StoreUnavailable: the database cannot be used now.
-            IntegrityError: a row breaks a constraint (from SQLAlchemy; the connection stays usable).
+            RowRefused: a row breaks a constraint or holds what no column can hold; the connection stays usable.
         """
-        with self._turn:
-            try:
-                with self._opened().begin() as transaction:
-                    connection = transaction.connection
-                    yield connection
-            except IntegrityError:
-                raise
-            except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-                self._give_up()
-                raise _unavailable(error, self.path) from error
+        if not self._turn.acquire(timeout=TURN_SECONDS):
+            raise StoreUnavailable(f"{self._backend.name} is busy: another change has not ended yet; try again")
+        try:
+            with self._opened().begin() as transaction:
+                connection = transaction.connection
+                yield connection
+        except (IntegrityError, DataError, OverflowError, UnicodeEncodeError) as error:
+            raise RowRefused(_first_line(error)) from error
+        except (SQLAlchemyError, OSError) as error:
+            if _code(error).startswith(_TOO_LARGE):
+                raise RowRefused(_first_line(error)) from error
+            self._give_up()
+            raise self._unavailable(error) from error
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def reader(self, *, seconds: float = QUERY_SECONDS) -> Iterator[Connection]:
+        """Yield a connection that cannot write and sees one state of the database, for at most so many seconds.
+
+        Raises:
+            StoreUnavailable: there is no database yet, or it cannot be read now.
+            QueryTooSlow: the time is over.
+        """
+        with _reading(self._backend, seconds) as connection:
+            yield connection
 
     def close(self) -> None:
-        """Close the connection; the next transaction opens it again."""
+        """Close the connections; the next use opens them again."""
         with self._turn:
             self._give_up()
+        self._backend.close()
 
     def _opened(self) -> Connection:
-        if self._connection is not None and self._identity != _identity(self.path):
-            # Somebody moved the file away: what is written to it now would be lost.
+        if self._connection is not None and self._backend.is_cut(self._connection):
             self._give_up()
         if self._connection is None:
-            _create_private(self.path)
-            connection = self._engine.connect()
-            try:
-                _prepare_schema(connection, self.path)
-            except (SQLAlchemyError, StoreUnavailable):
-                connection.close()
-                raise
-            self._connection, self._identity = connection, _identity(self.path)
+            self._connection = self._opened_at_head()
         return self._connection
+
+    def _opened_at_head(self) -> Connection:
+        connection = self._backend.open()
+        try:
+            with connection.begin():
+                revision = find_revision(connection, self._backend.name)
+        except (SQLAlchemyError, StoreUnavailable):
+            connection.close()
+            raise
+        if revision in (HEAD, NEWER):
+            return connection
+        connection.close()
+        from flumegate.store.migrate import upgrade_backend  # noqa: PLC0415 - rarely needed, and as large as psycopg
+
+        upgrade_backend(self._backend)
+        return self._backend.open()
 
     def _give_up(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(SQLAlchemyError, sqlite3.Error):
+            with suppress(SQLAlchemyError):
                 connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        # Threads take turns by `_turn`, so that the library's own check would only be in the way.
-        connection = sqlite3.connect(self.path, timeout=self._busy_seconds, check_same_thread=False)
-        try:
-            with closing(connection.cursor()) as cursor:
-                cursor.execute("PRAGMA journal_mode = WAL")
-                cursor.execute("PRAGMA synchronous = NORMAL")
-                cursor.execute("PRAGMA foreign_keys = ON")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        problem = self._backend.explain(error, self._statement_seconds)
+        if isinstance(problem, StoreUnavailable):
+            return problem
+        return StoreUnavailable(
+            f"{self._backend.name} took longer than {self._statement_seconds:g} seconds for one change: try again"
+        )
 
 
 @contextmanager
-def read_only(path: Path, *, seconds: float = QUERY_SECONDS) -> Iterator[Connection]:
-    """Yield a connection that cannot write and sees one state of the database; each `with` may take so many seconds.
+def read_only(where: Path | str, *, seconds: float = QUERY_SECONDS) -> Iterator[Connection]:
+    """Yield a connection for one use, like `Database.reader`, to an SQLite file or to what a URL names.
 
     Raises:
         StoreUnavailable: there is no database yet, or it cannot be read now.
         QueryTooSlow: the time is over.
     """
+    if isinstance(where, Path):
+        backend: Backend = SqliteFile(where, BUSY_SECONDS)
+    else:
+        backend = choose_backend(where, BUSY_SECONDS, STATEMENT_SECONDS)
     try:
-        exists = path.is_file()
-    except OSError as error:
-        raise StoreUnavailable(
-            f"the database {path} {_REMEDIES[sqlite3.SQLITE_CANTOPEN]} ({error.strerror})"
-        ) from error
-    if not exists:
-        raise StoreUnavailable(
-            f"there is no database at {path} yet: start the gateway with `flumegate serve`, "
-            "or name the folder that it writes to with --data-dir"
-        )
-    until = time.monotonic() + seconds
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
-        connection.set_progress_handler(lambda: int(time.monotonic() > until), _STEPS_BETWEEN_LOOKS)
-        return connection
-
-    try:
-        with _engine(connect).connect() as connection:
-            connection.exec_driver_sql("BEGIN")  # all queries of one `with` see the same rows
-            _refuse_newer(connection, path)
+        with _reading(backend, seconds) as connection:
             yield connection
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        if _result_code(error) == sqlite3.SQLITE_INTERRUPT:
-            raise QueryTooSlow(
-                f"the query took longer than {seconds:g} seconds: narrow it, with --since or --provider for example"
-            ) from error
-        raise _unavailable(error, path) from error
+    finally:
+        backend.close()
+
+
+@contextmanager
+def _reading(backend: Backend, seconds: float) -> Iterator[Connection]:
+    try:
+        with backend.reader(seconds) as connection:
+            refuse_newer(connection, backend.name)
+            yield connection
+    except (SQLAlchemyError, OSError) as error:
+        raise backend.explain(error, seconds) from error
+
+
+def choose_backend(url: str, busy_seconds: float, statement_seconds: float) -> Backend:
+    """Return what opens the database of that URL.
+
+    Raises:
+        StoreUnavailable: the URL is neither that of an SQLite file nor that of a PostgreSQL server.
+    """
+    if url.startswith(("postgresql://", "postgres://")):
+        from flumegate.store.postgresql import PostgresServer  # noqa: PLC0415 - ten megabytes that SQLite does without
+
+        return PostgresServer(url, statement_seconds)
+    return SqliteFile(database_path(url), busy_seconds)
 
 
 def database_path(url: str) -> Path:
-    """Return the file that a database URL names.
+    """Return the file that an SQLite URL names.
 
     Raises:
         StoreUnavailable: the URL is not that of an SQLite file.
@@ -167,54 +215,24 @@ def database_path(url: str) -> Path:
     if parsed is None or parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
         # The URL itself may hold a password, so it is not repeated.
         raise StoreUnavailable(
-            "database.url is not one that this release can use: set it to an SQLite file, sqlite:///./data/flumegate.db"
+            "database.url is not one that this release can use: set it to an SQLite file, "
+            "sqlite:///./data/flumegate.db, or to PostgreSQL, postgresql://user:password@host/name"
         )
     return Path(str(parsed.database))
 
 
-def _engine(connect: object) -> Engine:
-    return create_engine("sqlite://", creator=connect, poolclass=NullPool)
+def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT that knows ON CONFLICT, which each engine's dialect has a class of its own for."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - megabytes that SQLite does without
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
-def _create_private(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+def _code(error: Exception) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "") if isinstance(error, DBAPIError) else ""
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _prepare_schema(connection: Connection, path: Path) -> None:
-    with connection.begin():
-        meta.create(connection, checkfirst=True)
-        _refuse_newer(connection, path)
-        metadata.create_all(connection)
-        version = sqlite.insert(meta).values(name="schema_version", value=str(SCHEMA_VERSION))
-        connection.execute(version.on_conflict_do_nothing(index_elements=["name"]))
-
-
-def _refuse_newer(connection: Connection, path: Path) -> None:
-    version = connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar()
-    if version is not None and not (version.isdecimal() and int(version) <= SCHEMA_VERSION):
-        raise StoreUnavailable(
-            f"the database {path} has schema {version}, and this release knows {SCHEMA_VERSION} at most: "
-            "run the newer release that wrote it, or name another file in database.url"
-        )
-
-
-def _result_code(error: Exception) -> int:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the lowest byte is the primary code
-
-
-def _unavailable(error: Exception, path: Path) -> StoreUnavailable:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    remedy = _REMEDIES.get(_result_code(error))
-    if remedy is not None:
-        return StoreUnavailable(f"the database {path} {remedy} ({cause})")
-    return StoreUnavailable(f"the database {path} cannot be used: {cause}; check the file, its folder and the disk")
+def _first_line(error: Exception) -> str:
+    return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]

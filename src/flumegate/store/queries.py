@@ -11,7 +11,7 @@ import binascii
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, func, or_, select, tuple_
 
 from flumegate.records.request import Content, Record
 from flumegate.store.ingest import RECORD_COLUMNS, read_record
@@ -84,7 +84,7 @@ def list_requests(connection: Connection, filters: Filters, *, limit: int, curso
     """
     if not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit must be between 1 and {MOST_ROWS}")
-    query = select(*_COLUMNS).where(*_conditions(filters))
+    query = select(*_COLUMNS).where(*_conditions(filters, connection.dialect.name))
     if cursor is not None:
         query = query.where(tuple_(requests.c.started_at, requests.c.id) < tuple_(*_read_cursor(cursor)))
     query = query.order_by(requests.c.started_at.desc(), requests.c.id.desc()).limit(limit + 1)
@@ -129,17 +129,17 @@ def list_after(connection: Connection, sequence: int, limit: int) -> Arrivals:
 
 
 def bindable(text: str) -> str:
-    """Return the text as a database takes it: halves of characters, which no encoding can say, become `?`."""
-    return text.encode("utf-8", "replace").decode()
+    """Return the text as every database takes it: halves of characters become `?`, as NUL does what it is stored as."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+def _conditions(filters: Filters, dialect: str) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if filters.text:
         if len(filters.text) > LONGEST_TEXT:
             raise ValueError(f"the text to search for has more than {LONGEST_TEXT} characters: use a part of it")
         text = bindable(filters.text.replace("\0", ""))  # a pattern would end there
-        found.append(or_(*(column.contains(text, autoescape=True) for column in _SEARCHED)))
+        found.append(or_(*(_contains(column, text, dialect) for column in _SEARCHED)))
     if filters.since is not None:
         found.append(requests.c.started_at >= filters.since)
     if filters.until is not None:
@@ -156,6 +156,13 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.outcome is not None:
         found.append(requests.c.outcome == bindable(filters.outcome))
     return found
+
+
+def _contains(column: Column[str], text: str, dialect: str) -> ColumnElement[bool]:
+    if dialect == "sqlite":
+        return column.contains(text, autoescape=True)  # its LIKE does not look at case
+    folded = "".join(letter.lower() if letter.isascii() else letter for letter in text)
+    return func.lower(column.collate("C")).contains(folded, autoescape=True)
 
 
 def _records(connection: Connection, query: Select[tuple[object, ...]]) -> list[Record]:
