@@ -46,11 +46,13 @@ COMMANDS = (
     Command("target open", "flumegate.cli.targets:open_target", "Send nothing more to a target."),
     Command("target close", "flumegate.cli.targets:close_target", "Keep sending to a target however it fails."),
     Command("target reset", "flumegate.cli.targets:reset_target", "Let a target's breaker decide again."),
+    Command("import litellm", "flumegate.cli.foreign:import_litellm", "Read a LiteLLM configuration as ours."),
 )
 GROUPS = {
     "config": "Check, show and describe the configuration.",
     "logs": "Read the records of requests.",
     "target": "Show the health of targets, and force it.",
+    "import": "Take over from another gateway.",
 }
 """First words that several commands share."""
 
