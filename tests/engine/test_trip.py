@@ -12,8 +12,9 @@ import pytest
 
 from flumegate.engine.run import Engine
 from flumegate.exchange import Exchange
-from flumegate.gates.authenticate import digest
-from flumegate.snapshot import Principal, Retry, Route, Snapshot, Target
+from flumegate.gates.digest import digest
+from flumegate.records.access import Key
+from flumegate.snapshot import Retry, Route, Snapshot, Target
 from rig import engines
 
 KEY = b"sk-client"
@@ -43,7 +44,7 @@ async def waiting(made: Engine, name: str) -> None:
 async def test_a_repeated_attempt_is_made_by_the_newest_snapshot(tmp_path: Path, *, revoked: bool) -> None:
     """The next attempt goes where a new request would go, and nowhere if the client's key is gone."""
     async with engines.running(tmp_path, {"m": Route((Target("up", "bad"),), retry=REPEATED)}) as made:
-        keys = {digest(b"", KEY): Principal("ann")}
+        keys = {digest(b"", KEY): Key("ann")}
         made.apply(changed(made, auth_open=False, keys=keys))
         made.dice = LATE
         exchange = keyed(made)

@@ -176,11 +176,14 @@ class Meter:
             if cost is None or piece is None:
                 continue
             held = self.ledger.held_for(exchange.record_id)
-            if cost + piece <= held:
-                continue
-            short = self.ledger.extend(exchange.record_id, stake.lines, piece)
-            if short is not None and cost >= held:
-                passage.stop(_short(short, stake.budgets, stake.lines, time()))
+            while piece and cost + piece > held:
+                short = self.ledger.extend(exchange.record_id, stake.lines, piece)
+                if short is None:
+                    held += piece
+                    continue
+                if cost >= held:
+                    passage.stop(_short(short, stake.budgets, stake.lines, time()))
+                break
 
     def rooms(self, exchange: Exchange) -> bytes:
         """Return the header lines that tell how much of the tightest rate is left."""

@@ -175,6 +175,7 @@ class Trip:
                 if not call.ended:
                     connection.close()  # the client has left, or what comes is not wanted
                 exchange.reply.feed_from(None)
+            exchange.passage = None
             self._leave()
         return None
 
