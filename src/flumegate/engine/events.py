@@ -48,7 +48,7 @@ class EventStream:
         end = sse.last_end(held, searched)
         if end:
             self.broken = False
-        elif len(held) > MAX_HELD_BYTES:
+        elif self.broken or len(held) > MAX_HELD_BYTES:
             end = len(held.rstrip(b"\r\n"))  # with what comes, these may be the event's end
             self.broken = True
         block = _cut(held, end)
@@ -96,7 +96,7 @@ class LineStream(EventStream):
         end = held.rfind(b"\n") + 1
         if end:
             self.broken = False
-        elif len(held) > MAX_HELD_BYTES:
+        elif self.broken or len(held) > MAX_HELD_BYTES:
             end = len(held)
             self.broken = True
         block = _cut(held, end)
