@@ -79,7 +79,7 @@ class WorkerApp:
         return self._settlement.meter.ledger.held_total
 
     def apply(self, snapshot: Snapshot) -> None:
-        """Swap the Snapshot: exchanges under way keep the one that they began with."""
+        """Swap the Snapshot: attempts under way keep the one that they began with, the next ones take this one."""
         self._engine.apply(snapshot)
         self._upstream.keep_only(snapshot.providers)
         self._settlement.policy = snapshot.records
