@@ -63,3 +63,18 @@ async def test_nothing_is_left_wherever_the_client_leaves(tmp_path: Path, models
         assert number > 3
         assert not made.overload.active
     assert not unheard
+
+
+async def test_a_client_in_a_hurry_blames_neither_target(tmp_path: Path) -> None:
+    """Both attempts end with the client's own time, and that tells nothing about those who were asked."""
+    targets = (Target("up", "silent"), Target("up", "quiet-silent", tier=1))
+    async with engines.running(tmp_path, {"m": Route(targets, hedge=Hedge(0.002, 1.0))}) as made:
+        exchange = engines.request(made)
+        exchange.special, exchange.picked = True, {b"x-flumegate-timeout": b"0.05"}
+        running = asyncio.create_task(made.run(exchange))
+        async with asyncio.timeout(20):
+            while not running.done():
+                made.upstream.sweep()
+                await asyncio.sleep(0)
+        assert (exchange.status, len(exchange.attempts)) == (504, 2)
+        assert [health.failures for health in made.healths.all()] == [0, 0]

@@ -32,7 +32,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             body = await reader.readexactly(length)
-            if b'"silent"' in body:
+            if b'silent"' in body:
                 await reader.read()
                 break
             if b'"slow' in body:

@@ -9,6 +9,7 @@ import asyncio
 from time import monotonic, time
 from typing import TYPE_CHECKING, NamedTuple
 
+from flumegate.engine.asks import blameless
 from flumegate.engine.attempt import attempt
 from flumegate.engine.outgoing import Outgoing
 from flumegate.engine.prepare import prepare
@@ -48,7 +49,9 @@ async def race(trip: Trip, first: Contender, after_seconds: float) -> Contender:
         winner = await _first_to_succeed(contenders)
         for loser in [contender for contender in contenders if contender is not winner]:
             failure = _failure(loser.task) if loser.task.done() else None
-            if failure is None and loser is first:
+            if failure is not None:
+                failure = blameless(trip.exchange, failure)
+            elif loser is first:
                 loser.choice.candidate.health.measure(monotonic() - trip.began)
             await _call_off(loser)
             contenders.remove(loser)
