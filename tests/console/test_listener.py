@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -47,6 +49,27 @@ async def test_a_bug_is_told_by_its_id_and_logged_in_our_own_log(capfd: pytest.C
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
     assert not logging.getLogger("uvicorn").propagate
+
+
+async def test_a_head_without_end_is_refused_and_not_kept() -> None:
+    """It is read before anybody is asked for a token, in the process that looks after all workers."""
+    end = socket.create_server(("127.0.0.1", 0))
+    port = end.getsockname()[1]
+    listener = Listener(build(Stumbling(), TOKEN))
+    listener.start(end)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(20):
+        writer.write(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(64):
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            answer = await reader.read()
+    assert answer[:13] in (b"HTTP/1.1 400 ", b"")  # a reset may overtake the answer
+    writer.close()
+    await listener.stop()
 
 
 async def test_a_listener_that_never_started_can_be_stopped() -> None:

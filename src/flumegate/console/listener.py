@@ -47,7 +47,7 @@ class Listener:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http="h11",  # httptools would take a head without end
                 ws="none",
                 lifespan="off",
                 log_config=None,
