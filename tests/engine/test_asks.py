@@ -65,7 +65,7 @@ def test_needs_are_looked_for_only_where_a_target_may_lack_something() -> None:
     course = course_of(*targets("ab"))
     plain = Ask(input_tokens=len(BODY) // 4, output_tokens=EXPECTED_OUTPUT_TOKENS)
     assert ask_of(asked(), course) == plain
-    course.may_lack = True
+    course.differs = frozenset(("tools",))
     assert ask_of(asked(), course) == plain._replace(needs=frozenset(("tools",)))
     assert expected_tokens(asked()) == (plain.input_tokens, plain.output_tokens)
 

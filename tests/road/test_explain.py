@@ -140,7 +140,8 @@ def test_the_whole_course_is_told(stage: Stage) -> None:
     assert [stage["name"] for stage in explained["resolution"]["stages"]] == ["weighted", "foreign"]
     assert len(explained["targets"]) == 4
     assert all(target["ready"] for target in explained["targets"])
-    assert explained["gates"] == [
+    assert [gate["gate"] for gate in explained["gates"]] == ["authenticate", "authorise"]
+    assert explained["gates"][:1] == [
         {"gate": "authenticate", "passes": True, "key": explained["gates"][0]["key"], "project": ""}
     ]
 
@@ -175,6 +176,9 @@ def test_a_refusal_is_told_as_the_client_would_get_it(stage: Stage, body: Any, c
 def test_a_wrong_key_is_the_gates_verdict_and_the_rest_is_told_all_the_same(stage: Stage) -> None:
     """An operator has no client's key at hand."""
     explained = stage.explain(road.chat("alias"), ("authorization", "Bearer sk-wrong"))
-    assert [(gate["gate"], gate["passes"]) for gate in explained["gates"]] == [("authenticate", False)]
+    assert [(gate["gate"], gate["passes"]) for gate in explained["gates"]] == [
+        ("authenticate", False),
+        ("authorise", True),
+    ]
     assert explained["gates"][0]["code"] == "invalid_api_key"
     assert explained["chosen"] == "up/real"

@@ -39,7 +39,7 @@ def ask_of(exchange: Exchange, course: Course) -> Ask:
         session = session_of(dict(exchange.headers), exchange.body)
     if "prefix" in ways or ("auto" in ways and not session):
         prefix = prefix_of(exchange.body)
-    needs = needs_of(exchange.body) if course.may_lack else frozenset()
+    needs = needs_of(exchange.body) if course.differs else frozenset()
     return Ask(session, prefix, needs, *expected_tokens(exchange), failover)
 
 

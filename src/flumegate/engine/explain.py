@@ -90,7 +90,7 @@ async def _follow(engine: Engine, exchange: Exchange, told: dict[str, object]) -
         ask = ask_of(exchange, course)._replace(input_tokens=input_tokens, output_tokens=output_tokens)
         now = monotonic()
         dice = copy.copy(engine.dice)
-        drawn = None if course.only is not None else course.quick(dice)
+        drawn = None if course.only is not None else course.quick(dice, exchange.body)
         tries = Tries(course, ask, dice)
         try:
             choice = drawn or tries.first(now)

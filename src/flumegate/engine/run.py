@@ -118,15 +118,11 @@ class Engine:
                 self.renew(exchange)
                 self.admit(exchange)
             course, seen = self.find_course(exchange)
-            permit(exchange)
             access = exchange.access
-            if access is None or not access.free or exchange.snapshot.model_budgets:
-                await self.settlement.meter.enter(exchange, access, course)
-                extra += self.settlement.meter.rooms(exchange)
+            if exchange.snapshot.model_budgets or (access is not None and not access.free):
+                extra += await self._meter(exchange, course)
             if exchange.special or course.timeout is not None:
                 set_deadline(exchange, course.timeout)
-            if self.settlement.policy.content == "full":
-                exchange.response_body = []
             if not course.plain and (shared := await self._beside(exchange, course, seen, extra)):
                 self.settlement.settle(exchange, shared)
                 return
@@ -153,6 +149,17 @@ class Engine:
         message = f"The gateway failed; its log has more under {exchange.record_id}."
         self.refuse(exchange, GatewayError(INTERNAL, "internal_error", message, close=True))
 
+    async def _meter(self, exchange: Exchange, course: Course) -> bytes:
+        """Hold what a request may use; return the header lines that tell what is left.
+
+        Raises:
+            GatewayError: its key may not use the model, or a limit or a budget is reached.
+        """
+        permit(exchange)
+        meter = self.settlement.meter
+        await meter.enter(exchange, exchange.access, course)
+        return meter.rooms(exchange)
+
     async def _beside(self, exchange: Exchange, course: Course, seen: Envelope, extra: bytes) -> bytes:
         """Do what a route asks for beside serving a request; return the answer if it shares another request's."""
         course.count()
@@ -171,6 +178,8 @@ class Engine:
         Raises:
             GatewayError: the request is not one that can be routed.
         """
+        if self.settlement.policy.content == "full":
+            exchange.response_body = []
         endpoint, planner = exchange.endpoint, self.planner
         if exchange.project:
             planner = planner.of(exchange.project)

@@ -311,6 +311,7 @@ def answer_here(exchange: Exchange, plan: Plan, extra: bytes) -> bytes:
     Raises:
         GatewayError: 400, the request is not of its dialect.
     """
+    exchange.plan, exchange.lane = plan, "translated"
     if plan.codec == lanes.ESTIMATE:
         return _count(exchange, plan, extra)
     return _load(exchange, plan, extra)

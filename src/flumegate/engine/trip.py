@@ -96,7 +96,7 @@ class Trip:
         course = self._course
         choice = course.straight
         if course.only is None or not course.only.health.calm:
-            choice = course.quick(self.engine.dice) or self._begin_tries().first(monotonic())
+            choice = course.quick(self.engine.dice, self.exchange.body) or self._begin_tries().first(monotonic())
         choice.candidate.health.pay_in()
         following: Choice | None = choice
         while following is not None:
@@ -145,11 +145,11 @@ class Trip:
             self._begin(choice)
             if exchange.snapshot is not engine.snapshot:
                 return choice  # it waited for its place, and much may have changed: the next look is by the new one
-            outgoing = await prepare(engine, exchange, plan, self.seen)
-            adopt(exchange, plan, outgoing)
             if plan.codec and (here := answer_here(exchange, plan, self._extra)):
                 engine.settlement.settle(exchange, here)
                 return None
+            outgoing = await prepare(engine, exchange, plan, self.seen)
+            adopt(exchange, plan, outgoing)
             if self._course.hedge is None or exchange.stream:
                 call, connection = await attempt(exchange, plan, outgoing, engine.upstream, self._begin_by())
             else:
@@ -192,6 +192,7 @@ class Trip:
             if passage is None or not passage.as_it_came():
                 raise error
             self.engine.settlement.settle(self.exchange, passage.rest)
+        error.__traceback__ = None  # its frames hold the call, and the call holds it
         return following
 
     def _begin(self, choice: Choice) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flumegate.catalog.load import Price
-from flumegate.dialects.needs import NEEDS
+from flumegate.dialects.needs import NEEDS, needs_of
 from flumegate.ir.written import Abilities
 from flumegate.routing.balance import Dice
 from flumegate.routing.health import Health
@@ -76,15 +76,15 @@ class Course:
         stages: in the order in which they are tried.
         only: the one candidate of a course that has no other, else None: most requests have nothing to choose.
         straight: that candidate as a choice made in advance.
-        may_lack: what a request needs must be looked at: a target is known not to take everything.
+        differs: what some targets are known not to take, and others may: where a request needs that, it matters who.
     """
 
     __slots__ = (
         "_draw",
         "_hedges",
         "coalesce",
+        "differs",
         "hedge",
-        "may_lack",
         "mirror",
         "name",
         "only",
@@ -106,23 +106,27 @@ class Course:
         self.mirror: Mirror | None = route.mirror
         self._hedges = 1.0
         self.coalesce = route.coalesce
-        self.may_lack = any(
-            getattr(candidate.abilities, need) is False for candidate in self.candidates for need in NEEDS
+        self.differs = frozenset(
+            need
+            for need in NEEDS
+            if len({getattr(candidate.abilities, need) is False for candidate in self.candidates}) > 1
         )
         alone = len(stages) == 1 and len(stages[0].candidates) == 1
         self.only = stages[0].candidates[0] if alone else None
         self.straight = stages[0].candidates[0].straight
-        self._draw = None if self.may_lack else draw_of(stages[0].strategy, stages[0].candidates)
+        self._draw = draw_of(stages[0].strategy, stages[0].candidates)
         self.plain = not (route.rules or route.hedge or route.mirror or route.coalesce)
         """Nothing beside choosing a target is to be done."""
 
-    def quick(self, dice: Dice) -> Choice | None:
+    def quick(self, dice: Dice, body: bytes = b"") -> Choice | None:
         """Return the first attempt without looking any closer; None = something must be looked at."""
         if self._draw is None:
             return None
         for candidate in self.stages[0].candidates:
             if not candidate.health.calm:
                 return None
+        if self.differs and not self.differs.isdisjoint(needs_of(body)):
+            return None
         return self._draw(dice).straight
 
     def count(self) -> None:
