@@ -1,0 +1,143 @@
+"""What one worker lets in on its own while Redis is away: its share of limits, and a lease on budgets. No I/O.
+
+Its book counts all the time, so that what this worker let in before the outage still counts in the first minute of it.
+A lease is a part of what a budget had left when it was last seen, small enough that the leases of all workers together
+are no more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flumegate.quota.book import Book, Holder, Over
+from flumegate.quota.ledger import Ledger, Line, Short, Unknown
+from flumegate.records.access import Limits
+
+LEASE_PERCENT = 5
+"""Of what was left at last sight, for each worker; with more than 100 / 5 workers an equal part."""
+MOST_SEEN = 65_536
+"""Beyond so many accounts the half that was seen first is forgotten: its spending is asked for again."""
+
+
+class Alone:
+    """A worker's own view of limits and budgets.
+
+    Attributes:
+        book: all that is under way in this worker, wherever it was admitted.
+    """
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self._left: dict[str, int] = {}
+        self._told: dict[str, int] = {}
+        self._leases: dict[str, int] = {}
+        self._ledger = Ledger()
+        self._served: dict[str, tuple[int, int]] = {}
+
+    def see(self, account: str, left_micros: int) -> None:
+        """Remember what a budget has left."""
+        if len(self._left) >= MOST_SEEN and account not in self._left:
+            for name in list(self._left)[: MOST_SEEN // 2]:
+                del self._left[name]
+        self._left[account] = left_micros
+
+    def open(self, account: str, spent_micros: int) -> None:
+        """Enter what an account had spent, for one that was not seen before the outage."""
+        self._told[account] = spent_micros
+
+    def tell(self, name: str, served: int) -> None:
+        """Enter how many requests a holder with a count for life has had; what is known already stays."""
+        self._served.setdefault(name, (served, 0))
+
+    def enter(
+        self, request: str, holders: Sequence[Holder], lines: Sequence[Line], tokens: int, micros: int, *,
+        now: float, workers: int,
+    ) -> Over | Short | Unknown | None:  # fmt: skip
+        """Admit a request on this worker's share; None = admitted, and counted."""
+        unknown = Unknown(
+            tuple(line.account for line in lines if self._lease(line, workers) is None),
+            tuple(holder.name for holder in holders if holder.limits.max_requests and holder.name not in self._served),
+        )
+        if unknown.accounts or unknown.holders:
+            return unknown
+        for holder in holders:
+            if holder.limits.max_requests and not self._life_left(holder, workers):
+                return Over("max_requests", holder, holder.limits.max_requests, None)
+        over = self.book.enter(request, [_share(holder, workers) for holder in holders], tokens, now)
+        if over is not None:
+            holder = next(holder for holder in holders if holder.name == over.holder.name)
+            return over._replace(holder=holder)
+        short = self._hold(request, lines, micros, workers)
+        if short is not None:
+            self.book.withdraw(request, now)
+            return short
+        for holder in holders:
+            if holder.limits.max_requests:
+                served, since = self._served[holder.name]
+                self._served[holder.name] = (served, since + 1)
+        return None
+
+    def extend(self, request: str, lines: Sequence[Line], micros: int, workers: int) -> Short | None:
+        """Hold more for a request under way, wherever it was admitted; None = it is held."""
+        for line in lines:
+            if self._lease(line, workers) is None:
+                return Short(line, 0)
+        return self._hold(request, lines, micros, workers)
+
+    def settle(self, request: str, cost_micros: int | None) -> None:
+        """Enter what a request cost into its leases; None = what was held for it."""
+        self._ledger.settle(request, cost_micros)
+
+    def end(self) -> None:
+        """Forget the leases: Redis is back and knows what was spent."""
+        for account, lease in self._leases.items():
+            # Until it is seen again, as if the lease had been spent: a second outage must not lease it twice.
+            if account in self._left:
+                self._left[account] -= lease
+        self._leases, self._told, self._served, self._ledger = {}, {}, {}, Ledger()
+
+    def _lease(self, line: Line, workers: int) -> int | None:
+        lease = self._leases.get(line.account)
+        if lease is None:
+            left = self._left.get(line.account)
+            if left is None:
+                if line.account not in self._told:
+                    return None
+                left = line.limit_micros - self._told[line.account]
+            lease = max(0, left) // max(100 // LEASE_PERCENT, workers)
+            self._leases[line.account] = lease
+            self._ledger.open(line.account, 0)
+        return lease
+
+    def _hold(self, request: str, lines: Sequence[Line], micros: int, workers: int) -> Short | None:
+        leased = [line._replace(limit_micros=self._lease(line, workers) or 0) for line in lines]
+        ledger = self._ledger
+        if ledger.holds(request):
+            found: Unknown | Short | None = ledger.extend(request, leased, micros)
+        else:
+            found = ledger.reserve(request, leased, micros)
+        if isinstance(found, Short):
+            return Short(lines[leased.index(found.line)], found.left_micros)
+        return None
+
+    def _life_left(self, holder: Holder, workers: int) -> bool:
+        served, since = self._served[holder.name]
+        left = holder.limits.max_requests - served
+        return left > 0 and since < max(1, left // workers)
+
+
+def _share(holder: Holder, workers: int) -> Holder:
+    """Return a holder with this worker's share: each has at least one of what all have at least one of."""
+    limits = holder.limits
+    return Holder(
+        holder.name,
+        Limits(
+            requests_per_minute=_part(limits.requests_per_minute, workers),
+            tokens_per_minute=_part(limits.tokens_per_minute, workers),
+            concurrency=_part(limits.concurrency, workers),
+        ),
+    )
+
+
+def _part(limit: int, workers: int) -> int:
+    return max(1, limit // workers) if limit else 0
