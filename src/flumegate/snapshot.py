@@ -7,6 +7,7 @@ It is compiled in `manage/compile.py`; this module holds only what workers and c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -27,8 +28,9 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False):
     idle: float | None = 120.0
     """Between two pieces of an answer, or of a request body that the upstream does not accept."""
     total: float | None = None
-    first_token: float | None = None
-    """From the request's last byte to the first meaningful event of a stream."""
+    first_token: float | None = 600.0
+    """From the request's last byte to the first meaningful event of a stream: signs of life alone, such as comments and
+    pings, keep nobody waiting for ever. As long as the official clients wait at most."""
 
 
 class Tls(msgspec.Struct, frozen=True, gc=False):
@@ -317,6 +319,13 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     timeout: float | None = None
     """Seconds for a request over all its attempts; None = no limit but each attempt's own."""
     format: int = FORMAT
+
+    def secrets(self) -> Iterator[str]:
+        """Yield what no log line may show."""
+        for provider in self.providers.values():
+            yield from provider.secrets()
+        for credentials in self.project_credentials.values():
+            yield from credentials.values()
 
     def __repr__(self) -> str:
         return f"Snapshot(version={self.version}, {len(self.providers)} providers, {len(self.keys)} keys)"

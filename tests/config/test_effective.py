@@ -26,7 +26,7 @@ def test_what_is_shown_is_what_is_in_force_without_secrets(load_text: Load) -> N
     assert isinstance(tree, dict)
     assert tree["server"]["workers"] == 3
     assert tree["auth"]["static_keys"] == ["****", "env:KEYS"]
-    timeouts = {"connect": 10.0, "first_byte": 60.0, "idle": 120.0, "total": 5.0, "first_token": None}
+    timeouts = {"connect": 10.0, "first_byte": 60.0, "idle": 120.0, "total": 5.0, "first_token": 600.0}
     assert tree["providers"]["g"]["timeouts"] == timeouts
     assert tree["log"]["level"] == "debug"
     for secret in ("the-literal-key-01", "sk-hidden", "from-environment"):

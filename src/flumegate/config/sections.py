@@ -196,7 +196,7 @@ class Timeouts(Section):
     idle: Seconds | None = Field(default=120.0, description="Seconds between two pieces of an answer; null = no limit.")
     total: Seconds | None = Field(default=None, description="Seconds for the whole exchange; null = no limit.")
     first_token: Seconds | None = Field(
-        default=None,
+        default=600.0,
         description="Seconds from the end of the request to the first words of a streamed answer; null = no limit.",
     )
 
