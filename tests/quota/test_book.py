@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from flumegate.quota import book as constants
-from flumegate.quota.book import Book, Holder, Over, Room
+from flumegate.quota.book import Book, Holder, Over, Room, limit_of
 from flumegate.records.access import Limits
 
 KEY = Holder("key:1", Limits(requests_per_minute=6, concurrency=3))
@@ -109,6 +109,12 @@ def test_each_limit_says_what_it_was_and_how_long_it_lasts() -> None:
         assert book.enter(f"1{limited.name}", [limited], 60, NOW) is None
         assert book.enter(f"2{limited.name}", [FREE, limited], 60, NOW) == over
     assert book.active(FREE.name) == 0
+
+
+def test_limits_are_called_by_name() -> None:
+    """Each name has its own number."""
+    names: list[constants.LimitName] = ["requests", "tokens", "concurrency", "max_requests"]
+    assert [limit_of(Limits(1, 2, 3, 4), name) for name in names] == [1, 2, 3, 4]
 
 
 def test_a_life_s_count_is_told_once() -> None:

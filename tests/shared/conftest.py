@@ -33,11 +33,11 @@ def redis(server: Redis) -> Redis:
 
 @pytest.fixture
 async def quotas(redis: Redis) -> AsyncIterator[Quotas]:
-    """Make quotas as workers have them; they are closed at the end."""
+    """Make quotas as workers have them, but more patient, for busy machines; they are closed at the end."""
     made: list[SharedQuota] = []
 
     def make(url: str = redis.url, *, workers: int = 1, clock: Callable[[], float] | None = None) -> SharedQuota:
-        made.append(SharedQuota(url, workers=lambda: workers, clock=clock))
+        made.append(SharedQuota(url, workers=lambda: workers, timeout_seconds=1.0, clock=clock))
         return made[-1]
 
     yield make

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flumegate.quota.book import Holder, Over
+from flumegate.quota.book import Holder, Over, limit_of
 from flumegate.quota.ledger import Line, Short, Unknown
 from flumegate.records.access import Limits
 from flumegate.shared import alone as constants
@@ -35,6 +35,7 @@ def test_a_worker_has_its_share_of_a_limit(limits: Limits, admitted: int) -> Non
     over = enter(alone, "x", holder)
     assert isinstance(over, Over)
     assert over.holder == holder
+    assert over.allowed == limit_of(limits, over.limit)
 
 
 def test_what_it_let_in_before_counts() -> None:

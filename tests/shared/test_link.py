@@ -19,7 +19,7 @@ async def links() -> AsyncIterator[Links]:
     made: list[Link] = []
 
     def make(port: int) -> Link:
-        made.append(Link(f"redis://127.0.0.1:{port}/0", "test"))
+        made.append(Link(f"redis://127.0.0.1:{port}/0", "test", timeout_seconds=1.0))
         return made[-1]
 
     yield make

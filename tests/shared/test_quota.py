@@ -143,7 +143,7 @@ from flumegate.shared.quota import SharedQuota
 
 async def main() -> None:
     name, url = sys.argv[1:]
-    quota = SharedQuota(url, workers=lambda: 2)
+    quota = SharedQuota(url, workers=lambda: 2, timeout_seconds=20.0)
     holders, lines = [Holder("key:1", Limits(concurrency=60))], [Line("key:1@total", 5_000)]
     print("ready", flush=True)
     sys.stdin.readline()
@@ -270,6 +270,45 @@ async def test_a_request_that_was_swept_by_mistake_is_entered_again(quotas: Quot
     assert (account(redis), kept(redis, "holder:key:1", "active")) == ((30, 0), 0)
 
 
+async def test_a_worker_renews_by_itself(quotas: Quotas, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs longer than a lease, or than Redis remembers, keeps its place and its money."""
+    monkeypatch.setattr("flumegate.shared.quota.PROBE_SECONDS", 0.01)
+    monkeypatch.setattr("flumegate.shared.quota.RENEW_SECONDS", 0.02)
+    quota = quotas()
+    await quota.open(LINE.account, 0)
+    assert await enter(quota, "a") is None
+    redis.flush()
+    await quota.open(LINE.account, 500)
+    quota.start()
+    while account(redis) != (500, 100):  # noqa: ASYNC110 # Redis tells nobody
+        await asyncio.sleep(0.01)
+
+
+async def test_a_request_that_ends_while_it_is_renewed_holds_nothing(
+    quotas: Quotas, redis: Redis, proxy: FaultProxy
+) -> None:
+    """Whether Redis had forgotten it or not: what is entered again for nobody is undone."""
+    clock = Clock()
+    quota = quotas(f"redis://127.0.0.1:{proxy.port}/0", clock=clock)
+    await quota.open(LINE.account, 0)
+    for request in "abc":
+        assert await enter(quota, request) is None
+    clock.now += LEASE_SECONDS + 1
+    proxy.answers = Way(delay_seconds=0.05)
+    renewing = asyncio.create_task(quota.renew())
+    while account(redis) == (0, 300):  # noqa: ASYNC110 # Redis tells nobody
+        await asyncio.sleep(0)
+    leaving = asyncio.create_task(quota.leave("a", 0, 1, NOW))
+    while account(redis)[1] == 0:  # noqa: ASYNC110 # Redis tells nobody
+        await asyncio.sleep(0)
+    await quota.leave("b", 0, 10, NOW)
+    await quota.leave("c", 0, 100, NOW)
+    await asyncio.gather(renewing, leaving)
+    proxy.answers = CLEAN
+    await quota.renew()
+    assert (account(redis), kept(redis, "holder:key:1", "active")) == ((111, 0), 0)
+
+
 # what is not certain
 
 
@@ -321,6 +360,11 @@ async def test_a_leave_whose_answer_is_lost_counts_once(
 # outages
 
 
+def is_away(quota: SharedQuota) -> bool:
+    """Ask anew."""
+    return quota.away
+
+
 async def started(quotas: Quotas, port: int) -> SharedQuota:
     """Return the quota of a worker that has one request under way."""
     quota = quotas(f"redis://127.0.0.1:{port}/0")
@@ -366,6 +410,8 @@ async def test_an_outage_is_lived_through_on_a_lease(
         for request in inside[1:]:
             await quota.leave(request, 0, 7, NOW)
         assert await quota.extend(inside[0], [LINE], 1) is None
+        with pytest.raises(AwayError):
+            await quota.renew()
         assert proxy.sent_bytes == sent
         with pytest.raises(AwayError):
             await quota.probe()
@@ -373,7 +419,7 @@ async def test_an_outage_is_lived_through_on_a_lease(
         end[fault]()
     for _ in range(2):
         await quota.probe()
-    assert not quota.away
+    assert not is_away(quota)
     assert account(redis) == (60 + 48 * 7, 11)
     assert kept(redis, "holder:key:1", "active") == 1
     await quota.leave(inside[0], 0, 7, NOW)

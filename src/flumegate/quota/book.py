@@ -188,6 +188,16 @@ class Book:
         self._sweep_at = max(MOST_HOLDERS, 2 * len(self._states))
 
 
+def limit_of(limits: Limits, name: LimitName) -> int:
+    """Return the number behind a limit's name."""
+    return {
+        "requests": limits.requests_per_minute,
+        "tokens": limits.tokens_per_minute,
+        "concurrency": limits.concurrency,
+        "max_requests": limits.max_requests,
+    }[name]
+
+
 def _over(holder: Holder, state: _State, tokens: int, now: float) -> Over | None:
     limits = holder.limits
     if limits.max_requests and (state.served or 0) >= limits.max_requests:

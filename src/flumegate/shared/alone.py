@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flumegate.quota.book import Book, Holder, Over
+from flumegate.quota.book import Book, Holder, Over, limit_of
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown
 from flumegate.records.access import Limits
 
@@ -66,7 +66,7 @@ class Alone:
         over = self.book.enter(request, [_share(holder, workers) for holder in holders], tokens, now)
         if over is not None:
             holder = next(holder for holder in holders if holder.name == over.holder.name)
-            return over._replace(holder=holder)
+            return over._replace(holder=holder, allowed=limit_of(holder.limits, over.limit))
         short = self._hold(request, lines, micros, workers)
         if short is not None:
             self.book.withdraw(request, now)

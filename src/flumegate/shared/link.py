@@ -22,6 +22,7 @@ from flumegate import log
 from flumegate.shared.scripts import Script
 
 COMMAND_SECONDS = 0.1
+"""How long a script may take, connection included."""
 MOST_CONNECTIONS = 16
 _encode = msgspec.json.Encoder().encode
 
@@ -45,7 +46,7 @@ class Link:
         away: the breaker is open.
     """
 
-    def __init__(self, url: str, namespace: str) -> None:
+    def __init__(self, url: str, namespace: str, timeout_seconds: float = COMMAND_SECONDS) -> None:
         # Each wait ends with the command's own deadline, and what is to be tried again is decided here.
         self._maker = redis.asyncio.ConnectionPool.from_url(
             url,
@@ -55,6 +56,7 @@ class Link:
             protocol=2,
             driver_info=None,
         )
+        self._timeout_seconds = timeout_seconds
         self._key = f"fg:{{{namespace}}}:leases"
         self._idle: list[AbstractConnection] = []
         self._places = asyncio.Semaphore(MOST_CONNECTIONS)
@@ -73,7 +75,7 @@ class Link:
                 if self.away and not probing:
                     raise AwayError("redis is away", doubtful=False)
                 # A wait for a place is no sign of Redis's health, so it does not count.
-                async with asyncio.timeout(COMMAND_SECONDS) as deadline:
+                async with asyncio.timeout(self._timeout_seconds) as deadline:
                     self._waiting.add(deadline)
                     try:
                         return await self._exchange(script, _encode(argument))

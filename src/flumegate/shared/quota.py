@@ -13,10 +13,10 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from flumegate.quota.book import Holder, LimitName, Over
+from flumegate.quota.book import Holder, LimitName, Over, limit_of
 from flumegate.quota.ledger import Line, Short, Unknown
 from flumegate.shared.alone import Alone
-from flumegate.shared.link import AwayError, Link
+from flumegate.shared.link import COMMAND_SECONDS, AwayError, Link
 from flumegate.shared.scripts import CHARGE, ENTER, EXTEND, LEAVE, OPEN, RENEW, Script
 
 PROBE_SECONDS = 1.0
@@ -46,7 +46,7 @@ class SharedQuota:
 
     def __init__(
         self, url: str, *, workers: Callable[[], int], namespace: str = "flumegate",
-        clock: Callable[[], float] | None = None,
+        timeout_seconds: float = COMMAND_SECONDS, clock: Callable[[], float] | None = None,
     ) -> None:  # fmt: skip
         """Prepare; nothing is connected yet.
 
@@ -54,10 +54,11 @@ class SharedQuota:
             url: `redis://`, `rediss://` or `unix://`.
             workers: how many workers share the limits, at this moment.
             namespace: installations with different ones share a Redis without meeting.
+            timeout_seconds: how long a request waits for Redis, once; then Redis is away.
             clock: Unix time instead of Redis's own.
         """
         self.alone = Alone()
-        self._link = Link(url, namespace)
+        self._link = Link(url, namespace, timeout_seconds)
         self._workers = workers
         self._clock = clock
         self._stays: dict[str, _Stay] = {}
@@ -220,8 +221,9 @@ class SharedQuota:
             chunk = self._owed[:_CHUNK]
             try:
                 await self._run(LEAVE, {"leaves": chunk}, probing=probing)
-            except AwayError:
-                self._owed[: len(chunk)] = [owed | {"again": True} for owed in chunk]
+            except AwayError as error:
+                if error.doubtful:
+                    self._owed[: len(chunk)] = [owed | {"again": True} for owed in chunk]
                 raise
             del self._owed[: len(chunk)]
         while doubtful := list(self._doubtful)[:_CHUNK]:
@@ -241,6 +243,8 @@ class SharedQuota:
 
     async def _enter_again(self, *, probing: bool) -> None:
         for request, stay in [(request, stay) for request, stay in self._stays.items() if not stay.shared]:
+            if request not in self._stays:
+                continue
             await self._run(ENTER, _entry(request, stay) | {"forced": True}, probing=probing)
             if request in self._stays:
                 stay.shared = True
@@ -261,7 +265,9 @@ class SharedQuota:
             case [b"over", index, limit, wait]:
                 name = cast("LimitName", cast("bytes", limit).decode())
                 holder, milliseconds = stay.holders[_int(index)], _int(wait)
-                return Over(name, holder, _allowed(holder, name), None if milliseconds < 0 else milliseconds / 1_000)
+                return Over(
+                    name, holder, limit_of(holder.limits, name), None if milliseconds < 0 else milliseconds / 1_000
+                )
             case [b"short", index, left]:
                 line = stay.lines[_int(index)]
                 self.alone.see(line.account, _int(left))
@@ -300,16 +306,6 @@ def _never(request: str) -> Argument:
 
 def _accounts(stay: _Stay) -> list[str]:
     return list({line.account: None for line in stay.lines})
-
-
-def _allowed(holder: Holder, limit: LimitName) -> int:
-    limits = holder.limits
-    return {
-        "requests": limits.requests_per_minute,
-        "tokens": limits.tokens_per_minute,
-        "concurrency": limits.concurrency,
-        "max_requests": limits.max_requests,
-    }[limit]
 
 
 def _int(value: object) -> int:
