@@ -65,6 +65,8 @@ class WorkerApp:
         self._turn = 0
         self._sweeper: asyncio.TimerHandle | None = None
         self.peers = Counters()
+        self._redis_url = ""
+        self._closing: asyncio.Task[None] | None = None
 
     def ask_balance(self, ask: AskBalance) -> None:
         """Set how control is asked for what was used before this worker began."""
@@ -85,10 +87,26 @@ class WorkerApp:
         self._settlement.policy = snapshot.records
         self._spool.max_bytes = snapshot.records.spool_max_bytes
         self._server.apply(snapshot)
+        self._share(snapshot.redis_url)
         door = snapshot.door
         self._overload.apply(door, door.max_memory_bytes or memory.share_of(self._workers))
         gc.collect()
         gc.freeze()
+
+    def _share(self, url: str) -> None:
+        """Keep limits and budgets together with other workers, or alone; a change takes effect once."""
+        if url == self._redis_url:
+            return
+        self._redis_url = url
+        meter = self._settlement.meter
+        if meter.shared is not None:
+            self._closing = self._loop.create_task(meter.shared.close())
+            meter.shared = None
+        if url:
+            from flumegate.shared.quota import SharedQuota  # noqa: PLC0415 - only who shares pays for the client
+
+            meter.shared = SharedQuota(url, workers=lambda: self._workers)
+            meter.shared.start()
 
     async def start(self, sock: socket.socket) -> None:
         """Begin to accept connections."""
@@ -158,3 +176,4 @@ class WorkerApp:
         await asyncio.sleep(0)  # cancelled exchanges settle in the turn after their connection was closed
         await asyncio.sleep(0)
         self._settlement.close()
+        await self._settlement.meter.close()

@@ -304,6 +304,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     none of its keys is believed any more."""
     projects: dict[str, Project] = {}
     """By id."""
+    redis_url: str = ""
+    """Where limits and budgets are shared with other workers and machines; empty = this worker is the only one."""
     project_credentials: dict[str, dict[str, str]] = {}
     """By the project's id: provider → the credential that its requests carry there."""
     model_budgets: dict[str, tuple[Budget, ...]] = {}

@@ -7,9 +7,11 @@ request is admitted, and a stream that outgrows what is held for it is ended whe
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from time import monotonic, time
+from typing import TYPE_CHECKING, Any
 
 from flumegate.catalog.rates import cost_micros
 from flumegate.dialects.expected import most_output_tokens
@@ -23,6 +25,10 @@ from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
 from flumegate.records.request import Record
 from flumegate.routing.course import Course
+
+if TYPE_CHECKING:
+    from flumegate.engine.passage import Passage
+    from flumegate.shared.quota import SharedQuota
 
 DEFAULT_OUTPUT_TOKENS = 4_096
 """Held for an answer whose request does not bound it; a stream that grows beyond holds more, piece by piece."""
@@ -42,18 +48,27 @@ class Stake:
         holders: on whose rates and counts it is.
         budgets: those that it meets.
         lines: the same, in the period in which it began.
+        held: money that is held for it.
+        growing: more is being asked for.
         input_tokens: as they were expected.
     """
 
-    __slots__ = ("budgets", "holders", "input_tokens", "lines")
+    __slots__ = ("budgets", "growing", "held", "holders", "input_tokens", "lines")
 
     def __init__(
-        self, holders: tuple[Holder, ...], budgets: tuple[Budget, ...], lines: tuple[Line, ...], input_tokens: int
+        self,
+        holders: tuple[Holder, ...],
+        budgets: tuple[Budget, ...],
+        lines: tuple[Line, ...],
+        input_tokens: int,
+        held: int,
     ) -> None:
         self.holders = holders
         self.budgets = budgets
         self.lines = lines
         self.input_tokens = input_tokens
+        self.held = held
+        self.growing = False
 
 
 async def nothing_known(_: Sought) -> Balance | None:
@@ -66,21 +81,25 @@ class Meter:
 
     Attributes:
         ask: how control is asked for what was spent before this worker began.
+        shared: limits and budgets over several workers, or None where this worker is the only one.
     """
 
     def __init__(self) -> None:
         self.book = Book()
         self.ledger = Ledger()
         self.ask: AskBalance = nothing_known
+        self.shared: SharedQuota | None = None
         self._streams: dict[str, Exchange] = {}
         """Streams under way that cost money."""
+        self._under_way: set[asyncio.Task[None]] = set()
+        """What Redis is still being told."""
 
     async def enter(self, exchange: Exchange, access: Access | None, course: Course) -> None:
         """Hold a request's place and money.
 
         Raises:
-            GatewayError: 429, a limit is reached; 402, a budget; 403, a price is not known; 503, what was spent cannot
-                be known now.
+            GatewayError: 429, a limit or a budget is reached; 403, a price is not known; 503, what was spent cannot be
+                known now.
         """
         holders = access.holders if access is not None else ()
         now = time()
@@ -88,27 +107,41 @@ class Meter:
         lines = tuple(line_of(budget, now) for budget in budgets)
         if not holders and not lines:
             return
-        unknown = self.book.unknown(holders), self.ledger.unknown(lines)
-        if any(unknown):
-            await self._learn(*unknown, {line.account: line.ends_at for line in lines})
         tokens = len(exchange.body) // BYTES_A_TOKEN
+        micros = self._expected(exchange, course, tokens) if lines else 0
         request = exchange.record_id
+        refused = await self._admit(request, holders, lines, tokens, micros)
+        if isinstance(refused, Unknown):
+            await self._learn(refused.holders, refused.accounts, {line.account: line.ends_at for line in lines})
+            refused = await self._admit(request, holders, lines, tokens, micros)
+        match refused:
+            case None:
+                exchange.stake = Stake(holders, budgets, lines, tokens, micros)
+                if lines and exchange.stream:
+                    self._streams[request] = exchange
+            case Over():
+                raise _over(refused)
+            case Short():
+                raise _short(refused, budgets, lines, now)
+            case Unknown():
+                raise _unknown()
+
+    async def _admit(
+        self, request: str, holders: tuple[Holder, ...], lines: tuple[Line, ...], tokens: int, micros: int
+    ) -> Over | Short | Unknown | None:
+        """Enter a request everywhere or nowhere; None = it is in."""
+        if self.shared is not None:
+            return await self.shared.enter(request, holders, lines, tokens, micros, monotonic())
+        untold, unopened = self.book.unknown(holders), self.ledger.unknown(lines)
+        if untold or unopened:
+            return Unknown(unopened, tuple(untold))
         over = self.book.enter(request, holders, tokens, monotonic())
-        if over is not None:
-            raise _over(over)
-        try:
-            if lines:
-                short = self.ledger.reserve(request, lines, self._expected(exchange, course, tokens))
-                if isinstance(short, Unknown):
-                    raise _unknown()
-                if short is not None:
-                    raise _short(short, budgets, lines, now)
-        except GatewayError:
+        if over is not None or not lines:
+            return over
+        short = self.ledger.reserve(request, lines, micros)
+        if short is not None:
             self.book.withdraw(request, monotonic())
-            raise
-        exchange.stake = Stake(holders, budgets, lines, tokens)
-        if lines and exchange.stream:
-            self._streams[request] = exchange
+        return short
 
     async def _learn(self, holders: Sequence[str], accounts: Sequence[str], ends: Mapping[str, float]) -> None:
         """Ask control what was used before this worker began.
@@ -120,9 +153,17 @@ class Meter:
         if balance is None:
             raise _unknown()
         for name in holders:
-            self.book.tell(name, balance.requests.get(name, 0))
+            served = balance.requests.get(name, 0)
+            if self.shared is not None:
+                await self.shared.tell(name, served)
+            else:
+                self.book.tell(name, served)
         for account in accounts:
-            self.ledger.open(account, balance.micros.get(account, 0), ends.get(account, 0.0))
+            spent = balance.micros.get(account, 0)
+            if self.shared is not None:
+                await self.shared.open(account, spent, ends.get(account, 0.0))
+            else:
+                self.ledger.open(account, spent, ends.get(account, 0.0))
 
     def _expected(self, exchange: Exchange, course: Course, input_tokens: int) -> int:
         """Return what is held for a request: the dearest of its targets, at the most that its answer may have.
@@ -160,9 +201,24 @@ class Meter:
         if record.input_tokens is not None or record.output_tokens is not None:
             used = (record.input_tokens or 0) + (record.output_tokens or 0)
         answered = exchange.sent is not None and 200 <= record.status < 300
-        self.book.leave(exchange.record_id, used if answered else 0, monotonic())
+        tokens, micros = (used, record.cost_micros) if answered else (0, 0)
+        if self.shared is not None:
+            self._begin(self.shared.leave(exchange.record_id, tokens, micros, monotonic()))
+            return
+        self.book.leave(exchange.record_id, tokens, monotonic())
         if stake.lines:
-            self.ledger.settle(exchange.record_id, record.cost_micros if answered else 0)
+            self.ledger.settle(exchange.record_id, micros)
+
+    def _begin(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(telling)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def close(self) -> None:
+        """Finish telling Redis what it must know."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        if self.shared is not None:
+            await self.shared.close()
 
     def sweep(self) -> None:
         """Hold more for streams that outgrow what is held for them, and end those for which there is no more."""
@@ -175,21 +231,38 @@ class Meter:
             piece = cost_micros(plan.price, 0, PIECE_TOKENS)
             if cost is None or piece is None:
                 continue
-            held = self.ledger.held_for(exchange.record_id)
-            while piece and cost + piece > held:
+            if self.shared is not None:
+                if not stake.growing and cost + piece > stake.held:
+                    stake.growing = True
+                    self._begin(self._grow_shared(exchange, stake, passage, cost, piece))
+                continue
+            stake.held = self.ledger.held_for(exchange.record_id)
+            while piece and cost + piece > stake.held:
                 short = self.ledger.extend(exchange.record_id, stake.lines, piece)
-                if short is None:
-                    held += piece
-                    continue
-                if cost >= held:
-                    passage.stop(_short(short, stake.budgets, stake.lines, time()))
-                break
+                if short is not None:
+                    self._end_if_spent(short, stake, passage, cost)
+                    break
+                stake.held += piece
+
+    async def _grow_shared(self, exchange: Exchange, stake: Stake, passage: Passage, cost: int, piece: int) -> None:
+        assert self.shared is not None  # noqa: S101 - the caller has looked
+        missing = -(-(cost + piece - stake.held) // piece) * piece
+        short = await self.shared.extend(exchange.record_id, stake.lines, missing)
+        stake.growing = False
+        if short is None:
+            stake.held += missing
+        else:
+            self._end_if_spent(short, stake, passage, cost)
+
+    def _end_if_spent(self, short: Short, stake: Stake, passage: Passage, cost: int) -> None:
+        if cost >= stake.held:
+            passage.stop(_short(short, stake.budgets, stake.lines, time()))
 
     def rooms(self, exchange: Exchange) -> bytes:
         """Return the header lines that tell how much of the tightest rate is left."""
         stake = exchange.stake
-        if stake is None or not stake.holders:
-            return b""
+        if stake is None or not stake.holders or self.shared is not None:
+            return b""  # of what others have left this worker knows nothing
         now = monotonic()
         rooms = [self.book.rooms(holder, now) for holder in stake.holders]
         lines = b""
