@@ -7,21 +7,16 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from flumegate.catalog.load import Price
 from flumegate.quota.period import name_of
 from flumegate.records.access import Budget, Key, Limits, Project
 from flumegate.records.balance import Balance
-from flumegate.snapshot import PriceRow, Provider, Route, Snapshot, Target
+from flumegate.snapshot import Route, Target
+from rig.metered import MICROS_A_TOKEN, calls, chat, known
 from rig.mock import Mock, run_mock
 from rig.worker import Worker, run_worker, until
-
-MICROS_A_TOKEN = 10
-PRICE = Price(input=0, output=MICROS_A_TOKEN * 1_000_000)
-"""Only output costs: ten micro-dollars a token, and an answer's length is the request's own word."""
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +29,6 @@ def mock() -> Iterator[Mock]:
 async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
     async with run_worker(tmp_path) as running:
         yield running
-
-
-def known(mock: Mock, **fields: Any) -> Snapshot:
-    up = Provider("up", "openai_compatible", "http", "127.0.0.1", mock.port, "/v1", ("openai",), credential="sk-own")
-    names = {"m": "m", "tokens": "m+tokens=10", "slow": "m+tokens=10,latency_ms=300", "long": "m+tokens=100000"}
-    given: dict[str, Any] = {
-        "models": {name: Route((Target("up", model),)) for name, model in names.items()},
-        "prices": (PriceRow("up/*", PRICE),),
-        "projects": {"p1": Project("p1", "one"), "off": Project("off", "off", active=False)},
-    }
-    return Snapshot(1, {"up": up}, **(given | fields))
-
-
-def chat(nonce: str, model: str = "m", **more: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": f"nonce-{nonce} hello"}], **more}
-
-
-def calls(mock: Mock, nonce: str) -> int:
-    return len(mock.ledger(tag=f"nonce-{nonce}"))
 
 
 @pytest.mark.parametrize(

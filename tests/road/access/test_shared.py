@@ -1,0 +1,89 @@
+"""Two workers that share limits and budgets through Redis: together they spend what one may, and not a cent more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from flumegate.records.access import Budget, Key, Limits
+from flumegate.records.balance import Balance
+from rig.metered import MICROS_A_TOKEN, calls, chat, known
+from rig.mock import Mock, run_mock
+from rig.redis import Redis, redis_server
+from rig.worker import Worker, run_worker, until
+
+
+class Pair(NamedTuple):
+    one: Worker
+    two: Worker
+    redis: Redis
+
+    def apply(self, mock: Mock, keys: dict[str, Key], **fields: Any) -> None:
+        for worker in (self.one, self.two):
+            worker.apply(known(mock, redis_url=self.redis.url, **fields), keys)
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[Mock]:
+    with run_mock() as running:
+        yield running
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with redis_server() as redis:
+        async with run_worker(tmp_path / "one") as one, run_worker(tmp_path / "two") as two:
+            yield Pair(one, two, redis)
+
+
+async def test_a_budget_for_n_calls_lets_n_through_over_both(pair: Pair, mock: Mock) -> None:
+    """Two hundred at once, half to each, half of them streams."""
+    paid = 40
+    budget = Budget("key:k", "total", paid * 10 * MICROS_A_TOKEN)
+    pair.apply(mock, {"sk-one": Key("k", budgets=(budget,))})
+    replies = await asyncio.gather(
+        *(
+            (pair.one, pair.two)[number % 2].post("sk-one", chat("both", "slow", max_tokens=10, stream=number % 4 < 2))
+            for number in range(200)
+        )
+    )
+    statuses = [reply.status for reply in replies]
+    assert (statuses.count(200), statuses.count(429)) == (paid, 200 - paid)
+    assert calls(mock, "both") == paid
+    refused = await pair.two.post("sk-one", chat("after", "tokens", max_tokens=10))
+    assert refused.error()["code"] == "budget_exceeded"
+
+
+async def test_limits_count_both_workers(pair: Pair, mock: Mock) -> None:
+    """Requests a minute, requests at once, requests of a lifetime."""
+    pair.apply(
+        mock,
+        {
+            "sk-rate": Key("rate", limits=Limits(requests_per_minute=3)),
+            "sk-lease": Key("lease", limits=Limits(concurrency=1)),
+            "sk-life": Key("life", limits=Limits(max_requests=10)),
+        },
+    )
+    workers = [pair.one, pair.two, pair.one, pair.two]
+    assert [(await worker.post("sk-rate", chat("rate"))).status for worker in workers] == [200, 200, 200, 429]
+    running = asyncio.create_task(pair.one.post("sk-lease", chat("lease", "slow")))
+    await until(lambda: calls(mock, "lease") == 1)
+    assert (await pair.two.post("sk-lease", chat("lease"))).status == 429
+    assert (await running).status == 200
+    pair.one.balance = pair.two.balance = Balance({"key:life": 8})
+    assert [(await worker.post("sk-life", chat("life"))).status for worker in workers] == [200, 200, 429, 429]
+
+
+async def test_without_redis_requests_go_on(pair: Pair, mock: Mock) -> None:
+    """Each worker then lets its share through; the known key is served, and nobody waits for long."""
+    pair.apply(mock, {"sk-one": Key("k", limits=Limits(requests_per_minute=1_000))})
+    assert (await pair.one.post("sk-one", chat("away"))).status == 200
+    pair.redis.kill()
+    replies = [await worker.post("sk-one", chat("away")) for worker in (pair.one, pair.two) for _ in range(5)]
+    assert {reply.status for reply in replies} == {200}
