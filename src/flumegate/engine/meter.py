@@ -19,7 +19,7 @@ from flumegate.engine.asks import BYTES_A_TOKEN
 from flumegate.errors import BUDGET_EXCEEDED, FORBIDDEN, RATE_LIMITED, UNAVAILABLE, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
-from flumegate.quota.book import Book, Holder, Over, Room
+from flumegate.quota.book import Book, Holder, Over
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of
 from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
@@ -37,6 +37,8 @@ STREAM_BYTES_A_TOKEN = 200
 PIECE_TOKENS = 1_024
 """Held in advance for a stream that goes on."""
 MOST_WAIT_SECONDS = 86_400
+RESET_SECONDS = 60
+"""After so long without a request all of a rate is there again."""
 AskBalance = Callable[[Sought], Awaitable[Balance | None]]
 """Asks control what was spent so far; None = it cannot tell now."""
 
@@ -103,8 +105,11 @@ class Meter:
         """
         holders = access.holders if access is not None else ()
         now = time()
-        budgets = _budgets(exchange, access)
-        lines = tuple(line_of(budget, now) for budget in budgets)
+        budgets = access.budgets if access is not None else ()
+        lines = access.lines(now) if access is not None else ()
+        if exchange.snapshot.model_budgets and (more := _model_budgets(exchange, access)):
+            budgets += more
+            lines += tuple(line_of(budget, now) for budget in more)
         if not holders and not lines:
             return
         tokens = len(exchange.body) // BYTES_A_TOKEN
@@ -132,9 +137,8 @@ class Meter:
         """Enter a request everywhere or nowhere; None = it is in."""
         if self.shared is not None:
             return await self.shared.enter(request, holders, lines, tokens, micros, monotonic())
-        untold, unopened = self.book.unknown(holders), self.ledger.unknown(lines)
-        if untold or unopened:
-            return Unknown(unopened, tuple(untold))
+        if untold := self.book.unknown(holders):
+            return Unknown(self.ledger.unknown(lines), tuple(untold))
         over = self.book.enter(request, holders, tokens, monotonic())
         if over is not None or not lines:
             return over
@@ -264,40 +268,37 @@ class Meter:
         if stake is None or not stake.holders or self.shared is not None:
             return b""  # of what others have left this worker knows nothing
         now = monotonic()
-        rooms = [self.book.rooms(holder, now) for holder in stake.holders]
         lines = b""
-        for name, index in ((b"requests", 0), (b"tokens", 1)):
-            tightest = min((room[index] for room in rooms if room[index]), key=_left, default=None)
+        for name, limit in ((b"requests", "requests_per_minute"), (b"tokens", "tokens_per_minute")):
+            tightest: tuple[int, int] | None = None
+            for holder in stake.holders:
+                most = getattr(holder.limits, limit)
+                if most:
+                    left = self.book.left(holder.name, most, now, tokens=name == b"tokens")
+                    tightest = (left, most) if tightest is None else min(tightest, (left, most))
             if tightest is not None:
                 lines += (
                     b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n"
                     % (
                         name,
-                        tightest.limit,
+                        tightest[1],
                         name,
-                        tightest.remaining,
+                        tightest[0],
                         name,
-                        math.ceil(tightest.reset_seconds),
+                        RESET_SECONDS,
                     )
                 )
         return lines
 
 
-def _budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:
-    """Return the budgets that a request meets: its key's, its project's, its model's."""
-    found = access.budgets if access is not None else ()
+def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:
+    """Return the budgets of the model that a request names, also those of its project alone."""
     models = exchange.snapshot.model_budgets
-    if models:
-        name = exchange.model_requested
-        found += models.get(f"model:{name}", ())
-        if access is not None and access.project is not None:
-            found += models.get(f"project:{access.project.id}/model:{name}", ())
+    name = exchange.model_requested
+    found = models.get(f"model:{name}", ())
+    if access is not None and access.project is not None:
+        found += models.get(f"project:{access.project.id}/model:{name}", ())
     return found
-
-
-def _left(room: Room | None) -> int:
-    assert room is not None  # noqa: S101 - the caller has left those out
-    return room.remaining
 
 
 def _whose(name: str) -> str:

@@ -7,6 +7,7 @@ a prefix have unrelated digests.
 from __future__ import annotations
 
 import ipaddress
+import math
 from pathlib import Path
 
 from flumegate import log
@@ -14,6 +15,8 @@ from flumegate.gates.digest import digest
 from flumegate.keytable import DamagedTableError, KeyTable
 from flumegate.patterns import fits
 from flumegate.quota.book import Holder
+from flumegate.quota.ledger import Line, line_of
+from flumegate.quota.period import end_of
 from flumegate.records.access import NO_LIMITS, Budget, Key, Project
 from flumegate.snapshot import Snapshot
 
@@ -33,7 +36,18 @@ class Access:
         budgets: whose money, beside those of models.
     """
 
-    __slots__ = ("_allowed", "_networks", "_patterns", "budgets", "free", "holders", "key", "project")
+    __slots__ = (
+        "_allowed",
+        "_lines",
+        "_lines_until",
+        "_networks",
+        "_patterns",
+        "budgets",
+        "free",
+        "holders",
+        "key",
+        "project",
+    )
 
     def __init__(self, key: Key, project: Project | None) -> None:
         self.key = key
@@ -41,6 +55,8 @@ class Access:
         self._networks: tuple[_Network, ...] = tuple(ipaddress.ip_network(each, strict=False) for each in key.networks)
         self._patterns = [key.models] + ([project.models] if project is not None else [])
         self._allowed: dict[str, bool] = {}
+        self._lines: tuple[Line, ...] = ()
+        self._lines_until = -math.inf
         holders = [Holder(f"key:{key.id}", key.limits)]
         budgets: tuple[Budget, ...] = key.budgets
         if project is not None:
@@ -57,6 +73,14 @@ class Access:
         own = self.key.endpoints
         theirs = self.project.endpoints if self.project is not None else ()
         return tuple(name for name in own if not theirs or name in theirs) if own else theirs
+
+    def lines(self, unix_time: float) -> tuple[Line, ...]:
+        """Return the budgets' lines at a time; they change with the day, and where a raise ends."""
+        if unix_time >= self._lines_until:
+            self._lines = tuple(line_of(budget, unix_time) for budget in self.budgets)
+            ends = [budget.raised_until for budget in self.budgets if budget.raised_until > unix_time]
+            self._lines_until = min([*ends, end_of("day", unix_time) or math.inf])
+        return self._lines
 
     def may_use(self, model: str) -> bool:
         """Tell whether key and project both let a model's name pass."""
