@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flumegate.store.database import Database
 from rig.postgres import Postgres
 
 ENGINES = ("sqlite", "postgresql")
@@ -28,3 +30,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def module_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An empty database that the tests of one module share."""
     return new_url(request, tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """The same, opened."""
+    opened = Database(url)
+    yield opened
+    opened.close()

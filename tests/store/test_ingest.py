@@ -1,47 +1,59 @@
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
+import itertools
+import random
+from collections.abc import Iterator
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from flumegate.records.request import Attempt, Record
+from flumegate.store import keys
 from flumegate.store.database import read_only
 from flumegate.store.ingest import Ingest
 from flumegate.store.queries import find_content, find_requests
+from flumegate.store.spend import Spend, totals
+from flumegate.store.usage import days
 from rig.records import make_content, make_record
 
 _TEXT = st.text(max_size=20)
+_NUMBERS = itertools.count()
 _COUNT = st.integers(0, 2**63 - 1)
 
 
-def _stored(path: Path, record_id: str) -> Record:
-    with read_only(path) as connection:
+def _stored(url: str, record_id: str) -> Record:
+    with read_only(url) as connection:
         (record,) = find_requests(connection, record_id)
     return record
 
 
-def test_record_comes_back_equal(tmp_path: Path) -> None:
+def test_record_comes_back_equal(url: str) -> None:
     """Every field, attempts and losses included, is what it was."""
     attempts = (Attempt("openai/gpt-4o", 5, outcome="upstream_timeout"), Attempt("groq/llama", 9, 10, 11, 200))
     record = make_record(1, attempts=attempts, losses=("dropped: $.seed",), stream=True, client_abort=True, tags="a,b")
-    ingest = Ingest(f"sqlite:///{tmp_path}/flumegate.db")
+    ingest = Ingest(url)
     assert ingest.insert([record], [make_content(1)]) == 1
-    assert _stored(tmp_path / "flumegate.db", record.id) == record
-    with read_only(tmp_path / "flumegate.db") as connection:
+    assert _stored(url, record.id) == record
+    with read_only(url) as connection:
         assert find_content(connection, record.id) == make_content(1)
         assert find_content(connection, "another") is None
     ingest.close()
 
 
+@pytest.fixture(scope="module")
+def shared(module_url: str) -> Iterator[Ingest]:
+    ingest = Ingest(module_url)
+    yield ingest
+    ingest.close()
+
+
 @settings(deadline=None, max_examples=50)
 @given(data=st.data())
-def test_any_record_comes_back_equal(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Whatever a worker may write is stored and read as it is: any text, any number, NUL and quotes included."""
+def test_any_record_comes_back_equal(data: st.DataObject, shared: Ingest) -> None:
+    """Whatever a worker may write comes back as it is: any text, any number; PostgreSQL marks NUL, which it lacks."""
     attempt = st.builds(Attempt, _TEXT, _COUNT, st.none() | _COUNT, st.none() | _COUNT, st.none() | _COUNT, _TEXT)
     plain = {
         name: _TEXT if isinstance(value, str) else st.booleans() if isinstance(value, bool) else _COUNT
@@ -51,59 +63,97 @@ def test_any_record_comes_back_equal(data: st.DataObject, tmp_path_factory: pyte
     record = data.draw(
         st.builds(
             Record,
-            id=st.just("the-record"),
+            id=st.just(f"record-{next(_NUMBERS)}"),
             started_at=st.floats(allow_nan=False, allow_infinity=False),
             attempts=st.lists(attempt, max_size=3).map(tuple),
             losses=st.lists(_TEXT, max_size=3).map(tuple),
             **plain,
         )
     )
-    folder = tmp_path_factory.mktemp("store")
-    ingest = Ingest(f"sqlite:///{folder}/flumegate.db")
-    assert ingest.insert([record]) == 1
-    ingest.close()
-    assert _stored(folder / "flumegate.db", "the-record") == record
+    shared.insert([record])
+    expected = record
+    if shared.database.url.startswith("postgresql"):
+        texts = {name: value for name, value in msgspec.structs.asdict(record).items() if isinstance(value, str)}
+        marked = {name: value.replace("\0", "\ufffd") for name, value in texts.items()}
+        expected = msgspec.structs.replace(record, **marked)
+    with shared.database.reader() as connection:
+        assert find_requests(connection, record.id) == [expected]
 
 
-def test_no_record_is_stored_twice(tmp_path: Path) -> None:
+def test_no_record_is_stored_twice(url: str) -> None:
     """A batch that comes again, in part or whole, adds only what is new, and changes nothing that is there."""
-    ingest = Ingest(f"sqlite:///{tmp_path}/flumegate.db")
+    ingest = Ingest(url)
     first = [make_record(number) for number in range(10)]
     assert ingest.insert(first, [make_content(1)]) == 10
     again = [make_record(number, provider="another") for number in range(5, 15)]
     assert ingest.insert(again, [make_content(1, 7), make_content(2)]) == 5
     assert ingest.insert(again) == 0
-    assert _stored(tmp_path / "flumegate.db", first[7].id) == first[7]
+    assert _stored(url, first[7].id) == first[7]
     ingest.close()
 
 
-def test_nothing_to_insert_is_fine(tmp_path: Path) -> None:
+def test_nothing_to_insert_is_fine(url: str) -> None:
     """Contents without records, and nothing at all, are batches too."""
-    ingest = Ingest(f"sqlite:///{tmp_path}/flumegate.db")
+    ingest = Ingest(url)
     assert ingest.insert([], []) == 0
     assert ingest.insert([], [make_content(1)]) == 0
     ingest.close()
 
 
-def test_absurd_numbers_do_not_keep_other_records_out(tmp_path: Path) -> None:
+def test_absurd_numbers_do_not_keep_other_records_out(url: str) -> None:
     """A number that no column holds is stored as the nearest that it does; its neighbours are stored as they are."""
-    ingest = Ingest(f"sqlite:///{tmp_path}/flumegate.db")
+    ingest = Ingest(url)
     records = [make_record(1), make_record(2, input_tokens=2**64 - 1), make_record(3, started_at=float("nan"))]
     assert ingest.insert(records) == 3
-    path = tmp_path / "flumegate.db"
-    assert _stored(path, records[0].id) == records[0]
-    assert _stored(path, records[1].id).input_tokens == 2**63 - 1
-    assert _stored(path, records[2].id).started_at == 0.0
+    assert _stored(url, records[0].id) == records[0]
+    assert _stored(url, records[1].id).input_tokens == 2**63 - 1
+    assert _stored(url, records[2].id).started_at == 0.0
     ingest.close()
 
 
-def test_attempts_can_be_read_with_plain_sql(tmp_path: Path) -> None:
-    """Operators query attempts by name with SQLite's own JSON functions."""
-    ingest = Ingest(f"sqlite:///{tmp_path}/flumegate.db")
+def test_a_text_that_no_index_holds_keeps_nobody_out(url: str) -> None:
+    """A model's name of a megabyte is stored with its beginning where a database has such a limit."""
+    noise = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789äöü", k=1_000_000))
+    ingest = Ingest(url)
+    records = [make_record(1), make_record(2, model=noise, model_requested=noise, tags=noise)]
+    assert ingest.insert(records) == 2
+    assert _stored(url, records[0].id) == records[0]
+    stored = _stored(url, records[1].id)
+    assert noise.startswith(stored.model)
+    assert len(stored.model) >= 500
+    assert stored.tags == noise
+    ingest.close()
+
+
+def test_attempts_can_be_read_with_plain_sql(url: str) -> None:
+    """Operators query attempts by name with the database's own JSON functions."""
+    ingest = Ingest(url)
     ingest.insert([make_record(1)])
     ingest.close()
-    with closing(sqlite3.connect(tmp_path / "flumegate.db")) as connection:
-        query = (
-            "SELECT json_extract(value, '$.target'), json_extract(value, '$.status') FROM requests, json_each(attempts)"
-        )
-        assert connection.execute(query).fetchall() == [("openai/gpt-4o", 200)]
+    query = (
+        "SELECT value ->> '$.target', value ->> '$.status' FROM requests, json_each(attempts)"
+        if url.startswith("sqlite")
+        else "SELECT value ->> 'target', (value ->> 'status')::int FROM requests, json_array_elements(attempts::json)"
+    )
+    with read_only(url) as connection:
+        assert connection.execute(text(query)).all() == [("openai/gpt-4o", 200)]
+
+
+def test_what_was_spent_is_counted_with_what_is_new(url: str) -> None:
+    """Records that come again, in part or whole, with other amounts even, count once, and so does a key's use."""
+    ingest = Ingest(url)
+    with ingest.database.transaction() as connection:
+        keys.insert(connection, keys.StoredKey("abcd1234", b"digest"))
+    first = [make_record(number, key_id="abcd1234", project="blue", cost_micros=7) for number in range(10)]
+    ingest.insert(first)
+    ingest.insert([make_record(number, key_id="abcd1234", project="blue", cost_micros=900) for number in range(5, 10)])
+    ingest.insert([*first, make_record(10, key_id="abcd1234", project="blue"), make_record(10, cost_micros=1)])
+    with ingest.database.reader() as connection:
+        found = totals(connection, ["key:abcd1234", "project:blue/model:smart"], ["total", "2025-06"])
+        used = connection.execute(text("SELECT request_count, last_used_at FROM keys")).one()
+        (usage,) = days(connection, since="2025-06-15", until="2025-06-15")
+    assert set(found.values()) == {Spend(70, 11, 11 * 1203, 11 * 320)}
+    assert len(found) == 4
+    assert used == (11, first[0].started_at + 10)
+    assert (usage.requests, usage.errors, usage.micros) == (11, 0, 70)
+    ingest.close()
