@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from flumegate.quota.book import Book, Holder, Over
+from flumegate.quota.book import Book, Holder, Over, Room
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown
 from flumegate.records.access import Limits
 from flumegate.shared.link import AwayError
@@ -119,6 +119,20 @@ async def test_an_account_is_opened_once(quotas: Quotas, redis: Redis) -> None:
     assert await other.enter("a", [limited], [LINE], 0, 100, NOW) is None
     assert await quota.enter("b", [limited], [], 0, 0, NOW) == Over("max_requests", limited, 2, None)
     assert account(redis) == (9_900, 100)
+
+
+async def test_an_admitted_request_knows_what_is_left(quotas: Quotas, redis: Redis) -> None:
+    """Of all workers' rates together, as headers tell it; of what a worker lets in alone nothing is known."""
+    quota, other = quotas(), quotas()
+    first, second = Holder("key:1", Limits(requests_per_minute=5)), Holder("project:1", Limits(tokens_per_minute=90))
+    assert await other.enter("a", [second, KEY], [], 80, 0, NOW) is None
+    assert other.rooms("a") == [(None, Room(90, 10, 61.0)), (None, None)]
+    assert await quota.enter("b", [first, second], [], 10, 0, NOW) is None
+    assert quota.rooms("b") == [(Room(5, 4, 61.0), None), (None, Room(90, 0, 61.0))]
+    assert quota.rooms("a") == []
+    redis.command("CONFIG", "SET", "maxmemory", "1")
+    assert await quota.enter("c", [first], [], 0, 0, NOW) is None
+    assert quota.rooms("c") == []
 
 
 async def test_accounts_outlive_their_period_and_do_not_stay_for_ever(quotas: Quotas, redis: Redis) -> None:

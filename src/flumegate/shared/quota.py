@@ -13,8 +13,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from flumegate.quota.book import Holder, LimitName, Over, limit_of
+from flumegate.quota.book import Holder, LimitName, Over, Room, limit_of
 from flumegate.quota.ledger import Line, Short, Unknown
+from flumegate.quota.window import MINUTE
 from flumegate.shared.alone import Alone
 from flumegate.shared.link import COMMAND_SECONDS, AwayError, Link
 from flumegate.shared.scripts import CHARGE, ENTER, EXTEND, LEAVE, OPEN, RENEW, Script
@@ -29,12 +30,14 @@ Argument = dict[str, object]
 class _Stay:
     """A request under way in this worker."""
 
-    __slots__ = ("holders", "lines", "micros", "shared", "tokens")
+    __slots__ = ("holders", "lines", "micros", "shared", "tokens", "used")
 
     def __init__(self, holders: Sequence[Holder], lines: Sequence[Line], tokens: int, micros: int) -> None:
         self.holders, self.lines, self.tokens, self.micros = tuple(holders), tuple(lines), tokens, micros
         # Whether Redis knows it; else this worker has admitted it alone.
         self.shared = True
+        # Requests and tokens within the minute in which it entered, for each holder in turn.
+        self.used: list[int] = []
 
 
 class SharedQuota:
@@ -178,6 +181,20 @@ class SharedQuota:
             self._owed.append(owed | {"again": True})
             raise
 
+    def rooms(self, request: str) -> list[tuple[Room | None, Room | None]]:
+        """Return what each holder of a request had left of its rates of requests and of tokens when it entered.
+
+        Nothing for one that this worker has let in alone: what others have left it cannot know.
+        """
+        stay = self._stays.get(request)
+        if stay is None:
+            return []
+        used = iter(stay.used)
+        return [
+            (_room(holder.limits.requests_per_minute, requests), _room(holder.limits.tokens_per_minute, tokens))
+            for holder, requests, tokens in zip(stay.holders, used, used, strict=False)
+        ]
+
     async def renew(self) -> None:
         """Extend the leases of all requests under way; what Redis has forgotten is entered again.
 
@@ -258,9 +275,10 @@ class SharedQuota:
 
     def _read(self, reply: list[object], stay: _Stay) -> Over | Short | Unknown | None:
         match reply:
-            case [b"in", *lefts]:
+            case [b"in", list(lefts), list(used)]:
                 for line, left in zip(stay.lines, lefts, strict=False):
                     self.alone.see(line.account, _int(left))
+                stay.used = [_int(amount) for amount in used]
                 return None
             case [b"over", index, limit, wait]:
                 name = cast("LimitName", cast("bytes", limit).decode())
@@ -306,6 +324,11 @@ def _never(request: str) -> Argument:
 
 def _accounts(stay: _Stay) -> list[str]:
     return list({line.account: None for line in stay.lines})
+
+
+def _room(limit: int, used: int) -> Room | None:
+    # What was counted just now is forgotten last, after a minute and the second it was counted in.
+    return Room(limit, max(0, limit - used), MINUTE + 1.0) if limit else None
 
 
 def _int(value: object) -> int:

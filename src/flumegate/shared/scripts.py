@@ -144,11 +144,12 @@ def _script(body: str) -> Script:
 
 ENTER = _script("""
 -- {request, holders: [{name, rpm, tpm, concurrency, most}], lines: [{account, limit, ends}], tokens, micros, forced}
+-- Replies {'in', what is left of each line, what each holder has used of requests and tokens}, or why not.
 if redis.call('EXISTS', P .. 'hold:' .. A.request) == 1 then
   redis.call('ZADD', KEYS[1], now + LEASE, A.request)
-  return {'in'}
+  return {'in', {}, {}}
 end
-local accounts, spent, held, rates, served = {}, {}, {}, {}, {}
+local spent, held, rates, served = {}, {}, {}, {}
 local unknown = {'unknown', {}, {}}
 for i, line in ipairs(A.lines) do
   local found = redis.call('HMGET', P .. 'account:' .. line.account, 's', 'h')
@@ -199,10 +200,10 @@ if not A.forced then
   end
 end
 
-local reply, seen, hold = {'in'}, {}, {accounts = {}, holders = {}}
+local left, used, seen, hold = {}, {}, {}, {accounts = {}, holders = {}}
 for i, line in ipairs(A.lines) do
   if spent[i] then
-    reply[#reply + 1] = line.limit - spent[i] - held[i] - A.micros
+    left[i] = line.limit - spent[i] - held[i] - A.micros
     if not seen[line.account] then
       seen[line.account] = true
       local key = P .. 'account:' .. line.account
@@ -211,7 +212,7 @@ for i, line in ipairs(A.lines) do
       if line.ends == 0 then redis.call('EXPIRE', key, IDLE) end
     end
   else
-    reply[#reply + 1] = 0
+    left[i] = 0
   end
 end
 for i, holder in ipairs(A.holders) do
@@ -219,9 +220,11 @@ for i, holder in ipairs(A.holders) do
   redis.call('HINCRBY', key, 'active', 1)
   redis.call('EXPIRE', key, IDLE)
   if served[i] then redis.call('HINCRBY', key, 'served', 1) end
+  used[2 * i - 1], used[2 * i] = 0, 0
   if rates[i] then
     count(rates[i][1], 1, A.tokens)
     save_rate(holder.name, rates[i][1])
+    used[2 * i - 1], used[2 * i] = rates[i][2] + 1, rates[i][3] + A.tokens
   end
   table.insert(hold.holders, {name = holder.name, tokens = rates[i] ~= nil})
 end
@@ -229,7 +232,7 @@ hold.micros, hold.tokens, hold.second = A.micros, A.tokens, second
 redis.call('SET', P .. 'hold:' .. A.request, cmsgpack.pack(hold))
 redis.call('ZADD', KEYS[1], now + LEASE, A.request)
 redis.call('DEL', P .. 'swept:' .. A.request)
-return reply
+return {'in', left, used}
 """)
 
 OPEN = _script("""
