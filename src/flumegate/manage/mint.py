@@ -59,7 +59,12 @@ def id_of(text: str, kind: Kind) -> str | None:
 
 def digest_of(pepper: bytes, text: str) -> bytes:
     """Return what is stored of a secret: 32 bytes, as the data plane looks keys up by."""
-    return hmac.digest(pepper, text.encode(), "sha256")
+    return digest_of_bytes(pepper, text.encode())
+
+
+def digest_of_bytes(pepper: bytes, data: bytes) -> bytes:
+    """Return what is stored of a secret that is no text."""
+    return hmac.digest(pepper, data, "sha256")
 
 
 def _check(body: str) -> str:

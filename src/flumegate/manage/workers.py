@@ -23,7 +23,9 @@ class Workers(Protocol):
 class RefusedError(Exception):
     """The operation has no result; code and message say why."""
 
-    def __init__(self, refused: Refused) -> None:
+    def __init__(self, refused: Refused, **facts: int | str) -> None:
+        """Take what the caller can act upon besides, as the version that a row has now."""
         super().__init__(refused.message)
         self.code = refused.code
         self.message = refused.message
+        self.facts = facts

@@ -1,0 +1,64 @@
+"""A desk on a real database, SQLite or PostgreSQL, with a clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from flumegate.manage.actor import Actor, Role
+from flumegate.manage.desk import Desk
+from flumegate.manage.seal import Ring, make_master_key, read_master_key
+from flumegate.store.database import Database
+
+PEPPER = b"a pepper of at least 32 bytes, made up"
+NOW = 1_790_000_000.0
+HOSTS = {"openai": "api.openai.com", "anthropic": "api.anthropic.com"}
+
+
+class Clock:
+    """The time."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bench(Desk):
+    """A desk whose surroundings a test can change."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.time = Clock()
+        self.pushed = 0
+        self.no_limits: str | None = None
+        self.known = dict(HOSTS)
+        super().__init__(
+            Database(url),
+            Ring([read_master_key(make_master_key())]),
+            PEPPER,
+            hosts=lambda: self.known,
+            may_limit=lambda: self.no_limits,
+            changed=self._count,
+            head=folder / "audit.head",
+            clock=self.time,
+        )
+
+    def _count(self) -> None:
+        self.pushed += 1
+
+
+@contextlib.contextmanager
+def desk_on(url: str, folder: Path) -> Iterator[Bench]:
+    """Yield a desk on the database of a URL."""
+    bench = Bench(url, folder)
+    try:
+        yield bench
+    finally:
+        bench.database.close()
+
+
+def actor(role: Role = "owner", name: str = "admin.token") -> Actor:
+    """Return somebody who asks."""
+    return Actor(name, role, request_id="r-1", client="127.0.0.1")
