@@ -17,6 +17,8 @@ from flumegate.spool.segments import list_segments
 from flumegate.spool.tail import SpoolReader
 from flumegate.store.ingest import Ingest
 from flumegate.store.pump import Pump
+from flumegate.store.spend import Spend, totals
+from flumegate.store.usage import days
 from rig.disk import small_disk
 from rig.records import framed, make_content, make_record
 
@@ -29,7 +31,7 @@ from flumegate.store.ingest import Ingest
 from flumegate.store import pump
 pump.BATCH_RECORDS = 50
 folder = Path(sys.argv[1])
-it = pump.Pump(SpoolReader(folder / "spool"), Ingest(f"sqlite:///{folder}/flumegate.db"), lambda records: None)
+it = pump.Pump(SpoolReader(folder / "spool"), Ingest(sys.argv[2]), lambda records: None)
 print("started", flush=True)
 while it.step():
     print(it.stored, flush=True)
@@ -39,7 +41,7 @@ while it.step():
 def _fill(folder: Path, first: int, last: int) -> None:
     writer = SpoolWriter(folder, "w0", max_bytes=10**9, segment_bytes=50_000)
     for number in range(first, last):
-        writer.write(framed(make_record(number)))
+        writer.write(framed(make_record(number, cost_micros=21)))
         writer.write_content(framed(make_content(number)))
     writer.close()
 
@@ -105,26 +107,34 @@ def test_damage_is_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     ingest.close()
 
 
-def test_killed_control_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """SIGKILL while records are being stored, again and again: in the end each is there exactly once."""
+def test_killed_control_loses_and_doubles_nothing(tmp_path: Path, url: str) -> None:
+    """SIGKILL while records are being stored, again and again: in the end each is there, and was paid for, once."""
     _fill(tmp_path / "spool", 0, 3000)
     for turn in range(6):
-        command = [sys.executable, "-c", _PUMP_FOR_EVER, str(tmp_path)]
+        command = [sys.executable, "-c", _PUMP_FOR_EVER, str(tmp_path), url]
         environment = {**os.environ, "PYTHONPATH": _TESTS}
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
             assert process.stdout is not None
             for _ in range(1 + turn):
                 process.stdout.readline()
             process.kill()
-    pump, ingest, _ = _pump(tmp_path)
+    ingest = Ingest(url)
+    pump = Pump(SpoolReader(tmp_path / "spool"), ingest, lambda _: None)
     while pump.step():
         pass
     expected = [f"record-{number:08d}" for number in range(3000)]
-    assert _ids(tmp_path, "requests") == expected
-    assert _ids(tmp_path, "contents") == expected
-    with closing(sqlite3.connect(tmp_path / "flumegate.db")) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with ingest.database.reader() as connection:
+        for table in ("requests", "contents"):
+            ids = connection.exec_driver_sql(f"SELECT id FROM {table} ORDER BY id").scalars().all()  # noqa: S608 - a name of our own
+            assert ids == expected
+        found = totals(connection, ["key:static-0a1b2c3d", "model:smart"], ["total"])
+        used = days(connection, since="2000-01-01", until="2100-01-01")
+    assert set(found.values()) == {Spend(3000 * 21, 3000, 3000 * 1203, 3000 * 320)}
+    assert sum(day.requests for day in used) == 3000
     ingest.close()
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(tmp_path / "flumegate.db")) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_full_disk_stops_storing_and_nothing_else(tmp_path: Path) -> None:
