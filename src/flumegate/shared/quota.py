@@ -110,11 +110,14 @@ class SharedQuota:
         except AwayError as error:
             if error.doubtful:
                 self._doubtful[request] = None
-            stay.shared = False
-            found = self.alone.enter(request, holders, lines, tokens, micros, now=now, workers=max(1, self._workers()))
+            reply = []
         except asyncio.CancelledError:
             self._doubtful[request] = None
             raise
+        if reply in ([], [b"ended"]):
+            # The second: it was tried during an outage, undone since, and is tried again.
+            stay.shared = False
+            found = self.alone.enter(request, holders, lines, tokens, micros, now=now, workers=max(1, self._workers()))
         else:
             found = self._read(reply, stay)
             if found is None:
@@ -234,14 +237,13 @@ class SharedQuota:
 
     async def _tell(self, *, probing: bool) -> None:
         """Tell Redis everything that it does not know yet; what it may know already counts once."""
+        if self._link.away and not probing:
+            raise AwayError("redis is away", doubtful=False)
         while self._owed:
             chunk = self._owed[:_CHUNK]
-            try:
-                await self._run(LEAVE, {"leaves": chunk}, probing=probing)
-            except AwayError as error:
-                if error.doubtful:
-                    self._owed[: len(chunk)] = [owed | {"again": True} for owed in chunk]
-                raise
+            # Said before it is known: whatever interrupts this, the next time is a second one.
+            self._owed[: len(chunk)] = [owed | {"again": True} for owed in chunk]
+            await self._run(LEAVE, {"leaves": chunk}, probing=probing)
             del self._owed[: len(chunk)]
         while doubtful := list(self._doubtful)[:_CHUNK]:
             leaves = [_never(request) for request in doubtful]
@@ -262,11 +264,12 @@ class SharedQuota:
         for request, stay in [(request, stay) for request, stay in self._stays.items() if not stay.shared]:
             if request not in self._stays:
                 continue
+            self._doubtful[request] = None
             await self._run(ENTER, _entry(request, stay) | {"forced": True}, probing=probing)
+            # One that left meanwhile was charged as one that Redis does not know, so its entry is undone.
             if request in self._stays:
+                del self._doubtful[request]
                 stay.shared = True
-            else:
-                self._doubtful[request] = None  # it left meanwhile, and was charged as one that Redis does not know
 
     async def _run(self, script: Script, argument: Argument, *, probing: bool = False) -> list[object]:
         if self._clock is not None:

@@ -26,6 +26,7 @@ LEASE_SECONDS = 60
 """A request's place and money are given back so long after its worker was last heard of."""
 SWEPT_SECONDS = 3_600
 """A request whose lease ran out although it was alive is still charged, once, if it ends within this time."""
+ENDED_SECONDS = 120
 BATCH_SECONDS = 86_400
 KEPT_AFTER_SECONDS = 172_800
 """An account outlives its period by this, so that a clock that goes back finds it."""
@@ -33,8 +34,8 @@ IDLE_SECONDS = 2_592_000
 """A total without an end, or a holder, that nobody uses is dropped and told anew when it is used again."""
 
 _PRELUDE = (
-    f"local LEASE, SWEPT, BATCH, KEPT, IDLE = "
-    f"{LEASE_SECONDS}, {SWEPT_SECONDS}, {BATCH_SECONDS}, {KEPT_AFTER_SECONDS}, {IDLE_SECONDS}\n"
+    f"local LEASE, SWEPT, ENDED, BATCH, KEPT, IDLE = "
+    f"{LEASE_SECONDS}, {SWEPT_SECONDS}, {ENDED_SECONDS}, {BATCH_SECONDS}, {KEPT_AFTER_SECONDS}, {IDLE_SECONDS}\n"
     """
 local P = string.sub(KEYS[1], 1, -7)
 local A = cjson.decode(ARGV[1])
@@ -149,6 +150,7 @@ if redis.call('EXISTS', P .. 'hold:' .. A.request) == 1 then
   redis.call('ZADD', KEYS[1], now + LEASE, A.request)
   return {'in', {}, {}}
 end
+if not A.forced and redis.call('EXISTS', P .. 'ended:' .. A.request) == 1 then return {'ended'} end
 local spent, held, rates, served = {}, {}, {}, {}
 local unknown = {'unknown', {}, {}}
 for i, line in ipairs(A.lines) do
@@ -231,7 +233,7 @@ end
 hold.micros, hold.tokens, hold.second = A.micros, A.tokens, second
 redis.call('SET', P .. 'hold:' .. A.request, cmsgpack.pack(hold))
 redis.call('ZADD', KEYS[1], now + LEASE, A.request)
-redis.call('DEL', P .. 'swept:' .. A.request)
+redis.call('DEL', P .. 'swept:' .. A.request, P .. 'ended:' .. A.request)
 return {'in', left, used}
 """)
 
@@ -274,10 +276,12 @@ for _, leave in ipairs(A.leaves) do
   if hold then
     charge(leave.accounts, leave.micros or hold.micros)
     release(leave.request, hold, leave.tokens)
-  elseif redis.call('DEL', P .. 'swept:' .. leave.request) == 1 or not leave.again then
+  elseif redis.call('DEL', P .. 'swept:' .. leave.request) == 1
+    or not leave.again and redis.call('EXISTS', P .. 'ended:' .. leave.request) == 0 then
     -- Its lease ran out, or everything was forgotten: whoever asks for the first time has not been charged yet.
     charge(leave.accounts, leave.micros or leave.held)
   end
+  if leave.again then redis.call('SET', P .. 'ended:' .. leave.request, 1, 'EX', ENDED) end
 end
 return {'left'}
 """)
