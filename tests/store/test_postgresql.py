@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from flumegate.spool.append import SpoolWriter
+from flumegate.spool.tail import SpoolReader
 from flumegate.store import postgresql
 from flumegate.store.database import Database, read_only
 from flumegate.store.errors import StoreUnavailable
 from flumegate.store.ingest import Ingest
+from flumegate.store.pump import Pump
 from flumegate.store.queries import find_requests
+from flumegate.store.spend import totals
 from rig.postgres import PASSWORD, Postgres, postgres_cluster
-from rig.records import make_record
+from rig.records import framed, make_record
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +136,41 @@ def test_a_change_that_takes_too_long_is_given_up(own: Postgres) -> None:
     with fault, database.transaction() as connection:
         connection.execute(text("SELECT pg_sleep(60)"))
     database.close()
+
+
+def test_an_outage_keeps_the_spool(own: Postgres, tmp_path: Path) -> None:
+    """Stopped, then frozen: nothing leaves the spool meanwhile; afterwards each record is there once, and paid once."""
+    writer = SpoolWriter(tmp_path, "w0", max_bytes=10**9)
+    for number in range(100):
+        writer.write(framed(make_record(number, cost_micros=3)))
+    writer.close()
+    ingest = Ingest(own.create_database())
+    ingest.database = Database(ingest.database.url, statement_seconds=0.3)
+    pump = Pump(SpoolReader(tmp_path), ingest, lambda _: None)
+    own.stop()
+    assert pump.step() == 0
+    assert "cannot be used: check that the server runs" in pump.failure
+    own.start()
+    own.freeze()
+    try:
+        assert pump.step() == 0
+    finally:
+        own.thaw()
+    while pump.step():
+        pass
+    assert (pump.failure, pump.stored) == ("", 100)
+    with ingest.database.reader() as connection:
+        assert totals(connection, ["model:smart"], ["total"])["model:smart", "total"].micros == 300
+    ingest.close()
+
+
+def test_text_needs_an_encoding_that_holds_it(own: Postgres) -> None:
+    """A database that could not store what people write is refused before the first of it is lost."""
+    statement = "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    own.execute(statement, database="postgres")
+    with pytest.raises(StoreUnavailable, match=r"holds text as LATIN1.*ENCODING 'UTF8'"):
+        Ingest(own.url("latin")).insert([make_record(1)])
+    own.execute("DROP DATABASE latin", database="postgres")
 
 
 def test_readers_are_few(own: Postgres, ingest: Ingest) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import sqlite
 
 from flumegate.records.request import Attempt, Content, Record
 from flumegate.store.database import BUSY_SECONDS, Database
-from flumegate.store.errors import RowRefused
+from flumegate.store.errors import RowRefused, StoreUnavailable
 from flumegate.store.spend import add_spend
 from flumegate.store.tables import contents as contents_table
 from flumegate.store.tables import requests
@@ -77,7 +77,11 @@ class Ingest:
             return self._insert(batch, rows, bodies)
         except (OverflowError, RowRefused):
             # One absurd value that an upstream reported must not keep all other records out for ever.
-            return self._insert(batch, [_storable_row(row) for row in rows], bodies)
+            rows = [_storable_row(row) for row in rows]
+        try:
+            return self._insert(batch, rows, bodies)
+        except RowRefused as refusal:
+            raise StoreUnavailable(f"a record is refused: {refusal}; is the schema that of this release?") from refusal
 
     def close(self) -> None:
         """Close the database; the next insert opens it again."""

@@ -25,7 +25,7 @@ from flumegate.store.errors import QueryTooSlow, StoreUnavailable
 
 CONNECT_SECONDS = 3
 READERS = 4
-MIGRATION_SECONDS = 900.0
+MIGRATION_SECONDS = 300.0
 MIGRATION_LOCK_SECONDS = 60
 """How long one instance waits for another that is migrating."""
 _IDLE_TRANSACTION_MILLISECONDS = 30_000
@@ -152,6 +152,13 @@ class PostgresServer:
         given = {"application_name": "flumegate", "connect_timeout": CONNECT_SECONDS, **self._given}
         connection = PatientConnection.connect(make_conninfo("", **{**given, "options": options.strip()}))
         connection.patience = seconds
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            connection.close()
+            raise StoreUnavailable(
+                f"{self.name} holds text as {encoding}, which has no sign for most of what people write: "
+                "create one with ENCODING 'UTF8' TEMPLATE template0"
+            )
         return connection
 
 
