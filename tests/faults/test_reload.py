@@ -102,7 +102,7 @@ def test_a_withdrawn_key_is_refused_on_connections_that_it_opened(mock: Mock) ->
     with run_gateway(config=config(mock)) as gateway, raw.wire(gateway.port) as wire:
         wire.send(raw.request("/v1/models", key=road.KEY))
         assert wire.answers(1)[0].status == 200
-        gateway.write_config(config(mock) | {"auth": {"static_keys": ["sk-another-key"]}})
+        gateway.write_config(config(mock) | {"auth": {"static_keys": ["sk-another-key-of-ours"]}})
         applied(gateway, 1)
         wire.send(raw.request("/v1/models", key=road.KEY))
         assert [answer.status for answer in wire.answers(2)] == [200, 401]

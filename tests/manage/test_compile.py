@@ -10,8 +10,9 @@ import pytest
 from flumegate import snapshot
 from flumegate.config.load import load
 from flumegate.manage.compile import compile_snapshot
+from flumegate.records.access import Key
 from flumegate.routing.match import Matcher
-from flumegate.snapshot import Principal, Route, Snapshot, Target, Timeouts, Tls
+from flumegate.snapshot import Route, Snapshot, Target, Timeouts, Tls
 
 PEPPER = b"p" * 32
 Compile = Callable[..., Snapshot]
@@ -40,7 +41,7 @@ def test_keys_are_kept_as_keyed_digests_only(compiled: Compile) -> None:
         hmac.digest(PEPPER, key, "sha256")
         for key in (b"one-key-0123456789", b"two-key-0123456789", b"three-key-0123456789", b"made-at-start")
     ]
-    assert value.keys == {digest: Principal(f"static-{digest.hex()[:8]}") for digest in digests}
+    assert value.keys == {digest: Key(f"static-{digest.hex()[:8]}") for digest in digests}
     assert b"one-key" not in snapshot.encode(value)
     assert not value.auth_open
     assert compiled("auth: {mode: open}").auth_open
@@ -193,3 +194,12 @@ def test_a_snapshot_survives_the_way_to_a_worker(compiled: Compile) -> None:
     value = compiled('providers: {a: {type: openai}}\nauth: {static_keys: ["k-l-m-n-o-p-q-r-s"]}')
     assert value.version == 7
     assert snapshot.decode(snapshot.encode(value)) == value
+
+
+def test_prices_of_the_file_reach_the_worker(compiled: Compile) -> None:
+    """In micro-dollars, with a name of their own."""
+    value = compiled('prices: {"a/*": {input: 1.5, output: 3}}\nproviders: {a: {type: openai}}')
+    (row,) = value.prices
+    assert (row.pattern, row.price.input, row.price.output) == ("a/*", 1_500_000, 3_000_000)
+    assert "+" in value.price_version
+    assert "+" not in compiled("").price_version

@@ -167,3 +167,29 @@ def test_the_link_moves_to_a_private_folder_when_the_path_is_too_long_for_a_sock
     assert len(os.fsencode(path)) <= 100
     assert mode(path.parent) == 0o700
     path.parent.rmdir()
+
+
+def test_a_master_key_is_made_once_and_never_in_place_of_a_lost_one(tmp_path: Path) -> None:
+    """A new key would open nothing of what the lost one sealed."""
+    sealed = tmp_path / "state.sealed"
+    (made,) = first_start.master_keys(tmp_path, (), sealed=sealed)
+    path = tmp_path / "master.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    sealed.touch()
+    assert first_start.master_keys(tmp_path, (), sealed=sealed) == [made]
+    path.unlink()
+    with pytest.raises(StartRefusedError, match="give it back"):
+        first_start.master_keys(tmp_path, (), sealed=sealed)
+
+
+def test_master_keys_of_the_configuration_come_first(tmp_path: Path) -> None:
+    """What the own one sealed still opens; without an own one none is made."""
+    texts = ["the-first-master-key-of-the-file-123", "the-second-master-key-of-the-file-12"]
+    sealed = tmp_path / "state.sealed"
+    named = first_start.master_keys(tmp_path, texts, sealed=sealed)
+    assert len(named) == 2
+    assert not (tmp_path / "master.key").exists()
+    (own,) = first_start.master_keys(tmp_path, (), sealed=sealed)
+    assert first_start.master_keys(tmp_path, texts, sealed=sealed) == [*named, own]
+    with pytest.raises(StartRefusedError, match=r"encryption\.keys"):
+        first_start.master_keys(tmp_path, ["a" * 40], sealed=sealed)

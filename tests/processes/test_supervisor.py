@@ -111,9 +111,9 @@ def test_a_killed_control_is_replaced_and_traffic_never_notices() -> None:
             gateway.kill(gateway.control_pid())
             assert answers(gateway)
             gateway.output.wait_for("control_resumed", count=turn)
-        gateway.write_config(SETTINGS | {"auth": {"static_keys": [KEY, "sk-another-key"]}})
+        gateway.write_config(SETTINGS | {"auth": {"static_keys": [KEY, "sk-another-key-of-ours"]}})
         gateway.output.wait_for("snapshot_applied")
-        assert gateway.request("GET", "/proxy/v1/upstreams", key="sk-another-key").status == 200
+        assert gateway.request("GET", "/proxy/v1/upstreams", key="sk-another-key-of-ours").status == 200
         assert gateway.logs().count("flumegate ready on") == 1
 
 

@@ -14,6 +14,7 @@ from flumegate.config.problem import wrong
 from flumegate.config.secret import Secret
 from flumegate.config.shapes import Section
 
+KEYS_MAX_AGE = 3600.0
 MICROS = 1_000_000
 """A dollar."""
 _PATTERN = re.compile(r"[^\s*]*\*?[^\s*]*")
@@ -47,7 +48,7 @@ class Auth(Section):
         "makes a key and prints it.",
     )
     keys_max_age: Annotated[float, Field(ge=1, le=2_592_000, allow_inf_nan=False)] = Field(
-        default=3600.0,
+        default=KEYS_MAX_AGE,
         description="Seconds for which the database's keys are believed while the database does not answer.",
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from flumegate.config.load import Loaded
 from flumegate.config.sections import Config
 from flumegate.config.sections import Provider as ProviderSection
+from flumegate.manage.compile_prices import price_rows, price_version
 from flumegate.manage.compile_routes import breaker_policy, configured_models, retry_policy
 from flumegate.providers import bedrock
 from flumegate.providers.address import locate
@@ -67,6 +68,7 @@ def compile_snapshot(
         models, wildcards = configured_models(config)
     elif not default:
         default = next(iter(providers), "")
+    prices = price_rows(config.prices)
     return Snapshot(
         version=version,
         providers=providers,
@@ -76,6 +78,8 @@ def compile_snapshot(
         auth_open=config.auth.mode == "open",
         pepper=pepper,
         keys=dict(_keys(config, pepper, extra_keys)),
+        prices=prices,
+        price_version=price_version(prices),
         door=_door(config),
         records=_records(config),
         retry=retry_policy(config.routing.retry),

@@ -17,7 +17,7 @@ from flumegate.manage.seal import Place, Ring, UnsealError
 from flumegate.store.tables import meta, project_credentials, provider_credentials
 
 INSTALLATION = "installation"
-CANARY = "canary"
+CANARY = "seal_probe"
 _CANARY_PLACE = Place("meta", CANARY, "value")
 _CANARY_TEXT = b"flumegate"
 SEALED: dict[Table, tuple[str, ...]] = {

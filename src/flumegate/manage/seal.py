@@ -122,7 +122,8 @@ class Ring:
         return key_of(sealed) == self._write.id
 
     def _bound(self, key: MasterKey, place: Place) -> bytes:
-        return msgspec.msgpack.encode((self.installation, *place, key.id))
+        # The database library's names of tables are a kind of text of their own.
+        return msgspec.msgpack.encode((self.installation, *map(str, place), key.id))
 
 
 def key_of(sealed: bytes) -> bytes:

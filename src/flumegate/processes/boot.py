@@ -1,7 +1,8 @@
 """What supervisor and control say to each other, at the start and later: JSON lines over an inherited socket pair.
 
 control → supervisor: `{"boot": Facts}` once the configuration stands, with the lock's descriptor beside it, or
-`{"failed": exit code}` after it has printed why; `{"beat": 1}` each second, so that a hung control is noticed.
+`{"failed": exit code}` after it has printed why; `{"refused": 1}` where that shows only later; `{"beat": 1}` each
+second, so that a hung control is noticed.
 supervisor → control: `{"resume": Facts}` first to a control that replaces a dead one, `{"listening": [host, port]}`,
 `{"child": {...}}` when a child comes or goes, `{"reload": 1}` on SIGHUP.
 The end of the stream means that the other side is dead. Standard library only: the supervisor loads it.

@@ -13,8 +13,10 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -28,9 +30,11 @@ from flumegate.processes.link import Hello, Question, Report
 from flumegate.processes.recording import Recording
 from flumegate.processes.settings import Settings
 from flumegate.processes.shelf import Shelf, ShelfFullError
+from flumegate.processes.state import Standing, State
 from flumegate.processes.watch import POLL_SECONDS, Watch
 from flumegate.records.stored import Stored
 
+_T = TypeVar("_T")
 OPTIONS = ("boot", "shelf", "tally", "mock-port", "lock", "config")
 NICENESS = 5
 """On a contended core the data plane goes first."""
@@ -59,6 +63,9 @@ class Control:
             retention_days=kept.facts.retention_days,
             live=sys.stdout.isatty(),
         )
+        self.state: State | None = None
+        self.uncounted = False
+        """Limits were found that cannot be held, and that was said."""
         self.console = Console(kept.facts.console, Path(kept.facts.data_dir), self.link)
         self.looking = ThreadPoolExecutor(LOOKING_THREADS, thread_name_prefix="look-up")
         self.watch = Watch(kept.watched)
@@ -88,6 +95,8 @@ class Control:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.console.close()
+            if self.state is not None:
+                await asyncio.to_thread(self.state.finish, FLUSH_SECONDS)
             self.link.close()
             if not await asyncio.to_thread(self.recording.finish, FLUSH_SECONDS):
                 log.event("warning", "records_left_in_spool", remedy="they are stored at the next start")
@@ -98,7 +107,7 @@ class Control:
     def publish(self, value: snapshot.Snapshot) -> None:
         """Shelve a Snapshot and hand it to every worker."""
         data = snapshot.encode(value)
-        log.hide(secret for provider in value.providers.values() for secret in provider.secrets())
+        log.hide(value.secrets())
         try:
             self.shelf.write(data)
         except (OSError, ShelfFullError) as problem:
@@ -145,7 +154,55 @@ class Control:
         """Begin what can wait until the gateway answers."""
         os.nice(NICENESS)
         self.recording.start()
+        self._watch_state()
         self.console.begin()
+
+    def _watch_state(self) -> None:
+        kept, loop = self.kept, asyncio.get_running_loop()
+        if self.state is not None or kept.ring is None or kept.kept_state is None:
+            return
+
+        def tell(act: Callable[[_T], None]) -> Callable[[_T], None]:
+            def later(value: _T) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(act, value)
+
+            return later
+
+        self.state = State(
+            database=self.recording.database,
+            ring=kept.ring,
+            kept=kept.kept_state,
+            standing=kept.standing,
+            max_age=lambda: self.kept.keys_max_age,
+            on_standing=tell(self.take_standing),
+            on_refusal=tell(self.refuse),
+        )
+        self.state.start()
+
+    def take_standing(self, standing: Standing) -> None:
+        """Publish what the database says, if that changes what workers know."""
+        fresh = self.kept.following(self.kept, standing)
+        changed = fresh.snapshot.version != self.kept.snapshot.version
+        self.kept = fresh
+        if changed:
+            self.publish(fresh.snapshot)
+        reason = self.kept.may_limit() if standing.state is not None and standing.state.limited else None
+        if reason and not self.uncounted:
+            log.event("error", "limits_not_held", whose=standing.state and standing.state.limited, reason=reason)
+        self.uncounted = bool(reason)
+
+    def refuse(self, reason: str) -> None:
+        """Stop a gateway that should not have been started; one that runs already goes on with what it knows."""
+        log.event("error", "database_refused", reason=reason)
+        if self.first:
+            with contextlib.suppress(boot.ChannelClosedError):
+                self.channel.send("refused", 1)
+
+    def changed(self) -> None:
+        """Push what was changed in the database to the workers; may be called in any thread."""
+        if self.state is not None:
+            self.state.changed()
 
     def _share(self, name: str) -> None:
         for line in self.link.workers:
@@ -226,6 +283,9 @@ class Control:
             settings.log_refusal(problem, self.kept.snapshot.version)
             return
         self.watch.loaded(look, fresh.watched)
+        # The database may have said something while the file was read.
+        standing = fresh.standing if self.kept.standing.state is None else self.kept.standing
+        fresh = fresh.following(self.kept, standing)
         changed = fresh.snapshot.version != self.kept.snapshot.version
         for name in self.kept.needs_restart(fresh):
             log.event("warning", "restart_needed", setting=name, remedy="the change takes effect at the next start")
@@ -233,6 +293,7 @@ class Control:
         self.recording.retention_days = fresh.retention_days
         if changed:
             self.publish(fresh.snapshot)
+        self._watch_state()
         log.event("info", "config_applied" if changed else "config_unchanged", version=fresh.snapshot.version)
 
 

@@ -13,13 +13,16 @@ import secrets
 import socket
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from flumegate.config.operator import TOKEN_NAME
 from flumegate.manage import mint
+from flumegate.manage.seal import MasterKey, make_master_key, read_master_key
 
 PEPPER_BYTES = 32
+MASTER_NAME = "master.key"
 _ADMIN_TOKEN = re.compile(r"fg-admin-[0-9A-Za-z_-]{43}")
 _SOCKET_PATH_BYTES = 100
 """The kernel takes 107 on Linux and 103 elsewhere."""
@@ -122,6 +125,36 @@ def pepper(folder: Path) -> bytes:
     if len(kept) < PEPPER_BYTES or len(set(kept)) < PEPPER_BYTES // 4:
         raise StartRefusedError(f"{path}: too weak to protect keys: delete it, and the next start makes a new one")
     return kept
+
+
+def master_keys(folder: Path, texts: Sequence[str], *, sealed: Path) -> list[MasterKey]:
+    """Return the keys that stored credentials are sealed with: those of the configuration, else the data folder's own.
+
+    Args:
+        folder: where the own one is kept; made at the first start, unless the configuration names some.
+        texts: those of the configuration, the one that seals first.
+        sealed: a file that there is only where something was sealed already: a new key would not open it.
+
+    Raises:
+        StartRefusedError: one is weak, others can read it, or the one that is needed is gone.
+    """
+    path = folder / MASTER_NAME
+    kept = _read(path)
+    if kept is None and not texts:
+        if sealed.exists():
+            raise StartRefusedError(
+                f"{path}: is gone, and the credentials in the database were sealed with it: give it back. "
+                f"If it is lost for good, delete {sealed}, and store all credentials again in a new database"
+            )
+        kept = make_master_key().encode() + b"\n"
+        write_private(path, kept)
+    try:
+        keys = [read_master_key(text) for text in texts]
+        # Behind those of the configuration: what was sealed before they were named still opens.
+        keys += [read_master_key(kept.decode("ascii", "replace"))] if kept is not None else []
+    except ValueError as problem:
+        raise StartRefusedError(f"{path if not texts else 'encryption.keys'}: {problem}") from problem
+    return keys
 
 
 def client_key(folder: Path) -> ClientKey:

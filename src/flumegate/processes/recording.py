@@ -22,6 +22,7 @@ from flumegate.records.request import Record
 from flumegate.records.stored import Stored, Wanted
 
 if TYPE_CHECKING:
+    from flumegate.store.database import Database
     from flumegate.store.ingest import Ingest
     from flumegate.store.pump import Pump
 
@@ -52,6 +53,7 @@ class Recording:
         self._emptied = 0
         """Number of the last step that found nothing left to carry."""
         self._ingest: Ingest | None = None
+        self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
 
     def start(self) -> None:
@@ -65,6 +67,13 @@ class Recording:
         if self._thread.ident is not None:
             self._thread.join(seconds)
         return not self._thread.is_alive()
+
+    def database(self) -> Database:
+        """Return the store that the records go to, for others that write over the same connection; waits for it."""
+        self._opened.wait()
+        if self._ingest is None:
+            raise RuntimeError("the recording has ended before it began")
+        return self._ingest.database
 
     def look_up(self, wanted: Wanted) -> Stored:
         """Return what is stored of an exchange, or forget it; may run in any thread."""
@@ -109,11 +118,13 @@ class Recording:
             from flumegate.store.pump import Pump  # noqa: PLC0415
 
             self._ingest = ingest = Ingest(self.database_url)
+            self._opened.set()
             try:
                 self._carry(Pump(SpoolReader(self.spool), ingest, self._show), ingest)
             finally:
                 ingest.close()
         finally:
+            self._opened.set()
             if not self._stop.is_set():
                 # Its traceback follows. A fresh control stores on; one without this thread would only seem to.
                 log.event("error", "recording_ended", effect="control restarts")

@@ -17,17 +17,24 @@ from pathlib import Path
 import msgspec
 
 from flumegate import log, snapshot
+from flumegate.config.access import KEYS_MAX_AGE
 from flumegate.config.address import read_listen
 from flumegate.config.load import Loaded, load
 from flumegate.config.problem import ConfigInvalid
 from flumegate.manage.compile import compile_snapshot
+from flumegate.manage.limits import may_limit
+from flumegate.manage.seal import Ring
+from flumegate.manage.state import CURRENT, STALE, overlay
 from flumegate.processes import boot, first_start
 from flumegate.processes.banner import Start
 from flumegate.processes.first_start import ClientKey, StartRefusedError
+from flumegate.processes.kept_state import STATE_NAME, KeptState
 from flumegate.processes.shelf import Shelf
+from flumegate.processes.state import Standing
 from flumegate.providers.rows import BY_TYPE
 
 RESUME_SECONDS = 5.0
+_SQLITE = "sqlite:///"
 _AT_START = {
     "host": "server.listen",
     "port": "server.listen",
@@ -53,7 +60,15 @@ class Settings:
     mock_port: int | None
     facts: boot.Facts
     """Of the start; later changes to them wait for the next one."""
+    configured: snapshot.Snapshot
+    """What the file says."""
     snapshot: snapshot.Snapshot
+    """The same with what the database adds."""
+    standing: Standing
+    """What is known of the database."""
+    ring: Ring | None
+    """None: control was restarted while the file was invalid, and the file names the master keys."""
+    kept_state: KeptState | None
     pepper: bytes
     key: ClientKey | None
     loaded: Loaded | None
@@ -93,10 +108,35 @@ class Settings:
         if key and key.created:
             first_start.keep_client_key(folder, key)
             log.event("info", "client_key_made", kept_in=folder / "client.key")
-        fresh = _compile(loaded, self.snapshot.version + 1, self.pepper, key, self.mock_port)
-        if msgspec.structs.replace(fresh, version=self.snapshot.version) == self.snapshot:
-            fresh = self.snapshot
-        return replace(self, loaded=loaded, key=key, snapshot=fresh)
+        configured = _compile(loaded, self.snapshot.version, self.pepper, key, self.mock_port)
+        fresh = replace(self, loaded=loaded, key=key, configured=configured)
+        if fresh.ring is not None:
+            return fresh.following(self, self.standing)
+        ring = _ring(loaded, folder)
+        kept_state = KeptState(folder, ring)
+        standing = Standing(kept_state.read(), self.standing.keys_are)
+        return replace(fresh, ring=ring, kept_state=kept_state).following(self, standing)
+
+    def following(self, before: Settings, standing: Standing) -> Settings:
+        """Return these with what is known of the database, as the successors of those before.
+
+        The Snapshot's version is higher than theirs only if something in it differs.
+        """
+        version = before.snapshot.version
+        merged = msgspec.structs.replace(overlay(self.configured, *standing), version=version)
+        if merged != before.snapshot:
+            return replace(self, snapshot=msgspec.structs.replace(merged, version=version + 1), standing=standing)
+        return replace(self, snapshot=before.snapshot, standing=standing)
+
+    @property
+    def keys_max_age(self) -> float:
+        """Seconds for which the database's keys are believed while it does not answer."""
+        return self.loaded.config.auth.keys_max_age if self.loaded else KEYS_MAX_AGE
+
+    def may_limit(self) -> str | None:
+        """Return why no limits can be held; None = they can."""
+        redis = self.loaded is not None and self.loaded.config.redis.url is not None
+        return may_limit(self.facts.workers, shared=redis or self.loaded is None)
 
     def needs_restart(self, fresh: Settings) -> list[str]:
         """Return the settings whose change in `fresh` takes effect at the next start only."""
@@ -104,6 +144,8 @@ class Settings:
             return []
         now = _facts(fresh.loaded, self.facts.link)
         names = [_AT_START[name] for name in _AT_START if getattr(now, name) != getattr(self.facts, name)]
+        if self.loaded is not None and self.loaded.config.encryption != fresh.loaded.config.encryption:
+            names.append("encryption.keys")
         return list(dict.fromkeys(names))
 
     def keep_key(self) -> None:
@@ -125,7 +167,7 @@ class Settings:
             providers=names,
             mock=self.facts.needs_mock,
             source=str(loaded.source) if loaded and loaded.source else "",
-            records=self.facts.database_url.removeprefix("sqlite:///"),
+            records=_shown(self.facts.database_url),
             key=self.key.key if self.key and self.key.created else "",
             key_file=str(Path(self.facts.data_dir) / "client.key") if self.key else "",
             auth_open=self.snapshot.auth_open,
@@ -148,13 +190,30 @@ def start(config: Path | None, mock_port: int | None, channel: boot.Channel) -> 
     lock = first_start.take_lock(folder)
     pepper = first_start.pepper(folder)
     key = _client_key(loaded, folder)
+    ring = _ring(loaded, folder)
+    kept_state = KeptState(folder, ring)
     facts = _facts(loaded, str(first_start.link_path(folder)))
+    standing = _standing(kept_state, facts.database_url)
+    _refuse_uncounted(standing, loaded)
     log.configure(log.level(facts.log_level), log.layout(facts.log_layout), "control")
     _print_warnings(loaded)
     # Before the Snapshot is compiled: sockets and workers come up meanwhile.
     channel.send("boot", facts._asdict(), descriptors=[lock])
     compiled = _compile(loaded, 1, pepper, key, mock_port)
-    return Settings(config, mock_port, facts, compiled, pepper, key, loaded)
+    kept = Settings(
+        config=config,
+        mock_port=mock_port,
+        facts=facts,
+        configured=compiled,
+        snapshot=compiled,
+        standing=standing,
+        ring=ring,
+        kept_state=kept_state,
+        pepper=pepper,
+        key=key,
+        loaded=loaded,
+    )
+    return replace(kept, snapshot=overlay(compiled, *standing))
 
 
 def resume(config: Path | None, mock_port: int | None, channel: boot.Channel, shelf: Shelf) -> Settings:
@@ -172,14 +231,19 @@ def resume(config: Path | None, mock_port: int | None, channel: boot.Channel, sh
     log.configure(log.level(facts.log_level), log.layout(facts.log_layout), "control")
     folder = Path(facts.data_dir)
     kept = shelf.read()
+    last = snapshot.decode(kept) if kept else snapshot.Snapshot(version=0, providers={})
     old = Settings(
-        config,
-        mock_port,
-        facts,
-        snapshot.decode(kept) if kept else snapshot.Snapshot(version=0, providers={}),
-        first_start.pepper(folder),
-        None,
-        None,
+        config=config,
+        mock_port=mock_port,
+        facts=facts,
+        configured=last,
+        snapshot=last,
+        standing=Standing(None, last.keys_are if kept else STALE),
+        ring=None,
+        kept_state=None,
+        pepper=first_start.pepper(folder),
+        key=None,
+        loaded=None,
     )
     channel.send("boot", facts._asdict())
     try:
@@ -237,6 +301,28 @@ def _client_key(loaded: Loaded, folder: Path) -> ClientKey | None:
     return key
 
 
+def _ring(loaded: Loaded, folder: Path) -> Ring:
+    texts = [text for secret in loaded.config.encryption.keys for text in secret.entries()]
+    return Ring(first_start.master_keys(folder, texts, sealed=folder / STATE_NAME))
+
+
+def _standing(kept_state: KeptState, database_url: str) -> Standing:
+    """Return what is known of the database before it is opened."""
+    state = kept_state.read()
+    if not database_url.startswith(_SQLITE):
+        # Other machines may have changed it meanwhile.
+        return Standing(state, STALE)
+    unread = state is None and Path(database_url.removeprefix(_SQLITE)).exists()
+    return Standing(state, STALE if unread else CURRENT)
+
+
+def _refuse_uncounted(standing: Standing, loaded: Loaded) -> None:
+    config, state = loaded.config, standing.state
+    reason = may_limit(config.server.workers, shared=config.redis.url is not None)
+    if state is not None and state.limited and reason:
+        raise StartRefusedError(f"{state.limited} cannot be held: {reason}")
+
+
 def _compile(
     loaded: Loaded, version: int, pepper: bytes, key: ClientKey | None, mock_port: int | None
 ) -> snapshot.Snapshot:
@@ -270,6 +356,12 @@ def _facts(loaded: Loaded, link: str) -> boot.Facts:
         watched=[str(path) for path in loaded.watched],
         console=config.console.listen,
     )
+
+
+def _shown(database_url: str) -> str:
+    """Return what may be printed of a database's URL: never its password."""
+    scheme, _, rest = database_url.partition("://")
+    return database_url.removeprefix(_SQLITE) if scheme == "sqlite" else f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _example(value: snapshot.Snapshot, *, mock: bool) -> tuple[str, str]:

@@ -246,6 +246,10 @@ class Supervisor:
             for message in messages:
                 if "failed" in message and self.state == "booting":
                     self.exit_code = int(str(message["failed"]))
+                elif "refused" in message and self.state == "running":
+                    # It has found out, and said, after the start that it should not have been.
+                    self.exit_code = 1
+                    self._drain()
                 elif "boot" in message:
                     self._booted(boot.read_facts(message["boot"]))
         except boot.ChannelClosedError:

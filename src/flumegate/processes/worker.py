@@ -101,7 +101,7 @@ class Worker:
         except msgspec.MsgspecError as problem:
             log.event("error", "snapshot_refused", reason=problem, held_version=self.held)
             return
-        log.hide(secret for provider in value.providers.values() for secret in provider.secrets())
+        log.hide(value.secrets())
         self.app.apply(value)
         self.held = value.version
         if self.link.version:
