@@ -551,3 +551,53 @@ async def test_what_entered_twice_entered_once(quotas: Quotas, redis: Redis) -> 
     for asked in (quota, quota, other):
         assert await enter(asked, "a") is None
     assert account(redis) == (0, 100)
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_every_cost_is_entered_once_whatever_is_cut(
+    quotas: Quotas, redis: Redis, proxy: FaultProxy, seed: int
+) -> None:
+    """Answers cut at any byte, clients that leave at any moment: at the end the account is the sum of all costs."""
+    dice = random.Random(seed)
+    workers = [quotas(f"redis://127.0.0.1:{proxy.port}/0", workers=2) for _ in range(2)]
+    await workers[0].open(LINE.account, 0)
+    inside: dict[str, SharedQuota] = {}
+    spent = 0
+    line = LINE._replace(limit_micros=10**9)
+    for number in range(150):
+        quota = dice.choice(workers)
+        match dice.randrange(12):
+            case 0 | 1 | 2 | 3:
+                entering = asyncio.create_task(quota.enter(f"r{number}", [KEY], [line], 0, 100, NOW))
+                if dice.random() < 0.2:
+                    for _ in range(dice.randrange(12)):
+                        await asyncio.sleep(0)
+                    entering.cancel()
+                await asyncio.wait([entering])
+                if not entering.cancelled() and entering.result() is None:
+                    inside[f"r{number}"] = quota
+            case 4 | 5 | 6 if inside:
+                request = dice.choice(list(inside))
+                cost = dice.choice((None, 7, 130))
+                leaving = asyncio.create_task(inside.pop(request).leave(request, 0, cost, NOW))
+                if dice.random() < 0.2:
+                    await asyncio.sleep(0)  # it has begun
+                    leaving.cancel()
+                await asyncio.gather(leaving, return_exceptions=True)
+                spent += 100 if cost is None else cost
+            case 7:
+                proxy.answers = Way(end_at=dice.randrange(30), ending=Ending.RESET)
+            case 8 | 9:
+                proxy.answers = CLEAN
+            case _:
+                asked = quota.probe() if quota.away else quota.renew()
+                await asyncio.gather(asked, return_exceptions=True)
+    proxy.answers = CLEAN
+    for quota in workers:
+        await quota.probe()
+    assert account(redis) == (spent, 100 * len(inside))
+    assert kept(redis, "holder:key:1", "active") == len(inside)
+    for request, quota in inside.items():
+        await quota.leave(request, 0, 1, NOW)
+    assert account(redis) == (spent + len(inside), 0)
+    assert kept(redis, "holder:key:1", "active") == 0

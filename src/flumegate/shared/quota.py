@@ -250,15 +250,20 @@ class SharedQuota:
             await self._run(LEAVE, {"leaves": leaves}, probing=probing)
             for request in doubtful:
                 del self._doubtful[request]
-        if self._batch is None and (self._sums or probing):
-            # Frozen under a name, so that a second try of the same batch counts nothing twice.
-            self._batch, self._sums = (secrets.token_hex(16), self._sums), {}
-        if self._batch is not None:
-            name, sums = self._batch
+        if self._batch is None and probing:
+            # Empty or not: a probe must change something, else it would not notice that changes are refused.
+            self._freeze()
+        while self._batch is not None or self._sums:
+            name, sums = self._batch or self._freeze()
             costs = [{"account": account, "micros": micros} for account, micros in sums.items()]
             await self._run(CHARGE, {"batch": name, "costs": costs}, probing=probing)
             self._batch = None
         await self._enter_again(probing=probing)
+
+    def _freeze(self) -> tuple[str, dict[str, int]]:
+        """Put what was spent alone under a name, so that a second try of the same batch counts nothing twice."""
+        self._batch, self._sums = (secrets.token_hex(16), self._sums), {}
+        return self._batch
 
     async def _enter_again(self, *, probing: bool) -> None:
         for request, stay in [(request, stay) for request, stay in self._stays.items() if not stay.shared]:
