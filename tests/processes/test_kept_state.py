@@ -64,9 +64,9 @@ def test_old_tables_go_but_never_the_last_two(folder: Path) -> None:
     (folder / "run" / "keys-0-left-by-the-dead.tbl").touch()
     kept = KeptState(folder, RING)
     written = [kept.write_table(state(changes, f"key{changes}")).key_table for changes in range(4)]
-    kept.retire()
+    kept.retire(written[-1])
     assert tables(folder) == sorted(written[-2:])
-    kept.retire()
+    kept.retire(written[-1])
     assert tables(folder) == sorted(written[-2:])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,37 @@ from flumegate.processes.listen import AddressUnusableError
 
 if TYPE_CHECKING:
     from flumegate.console.listener import Listener
+    from flumegate.manage.desk import Desk
     from flumegate.manage.workers import Workers
+    from flumegate.snapshot import Snapshot
 
 
 class Console:
     """The console of one control process; `begin` it once, `close` it once."""
 
-    def __init__(self, address: str, folder: Path, workers: Workers) -> None:
+    def __init__(
+        self,
+        address: str,
+        folder: Path,
+        workers: Workers,
+        *,
+        desk: Callable[[], Desk | None] = lambda: None,
+        snapshot: Callable[[], Snapshot | None] = lambda: None,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            address: host:port to listen on.
+            folder: where token and address are kept.
+            workers: whom questions about the running gateway go to.
+            desk: returns where operations on the database are done; may wait the first time; None = nowhere yet.
+            snapshot: returns what the workers have now.
+        """
         self._address = address
         self._folder = folder
         self._workers = workers
+        self._desk = desk
+        self._snapshot = snapshot
         self._opening: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
 
@@ -59,7 +81,7 @@ class Console:
             return
         log.hide([token])
         try:
-            self._listener = await asyncio.to_thread(_load, self._workers, token)
+            self._listener = await asyncio.to_thread(self._load, token)
         except BaseException:
             end.close()
             raise
@@ -72,6 +94,15 @@ class Console:
             log.event("warning", "console_url_not_kept", reason=problem, effect="the command line needs --url")
         log.event("info", "console_open", url=url, token=self._folder / TOKEN_NAME)
 
+    def _load(self, token: str) -> Listener:
+        # Imported here: see the module's header.
+        from flumegate.console.application import build  # noqa: PLC0415
+        from flumegate.console.listener import Listener  # noqa: PLC0415
+
+        # It waits for the database's library here, in the thread, and not in the first request.
+        self._desk()
+        return Listener(build(self._workers, token, self._desk, self._snapshot))
+
 
 def _tell_bug(opening: asyncio.Task[None]) -> None:
     bug = None if opening.cancelled() else opening.exception()
@@ -82,11 +113,3 @@ def _tell_bug(opening: asyncio.Task[None]) -> None:
 def _bind(address: str) -> socket.socket:
     host, port = read_listen(address)
     return listen.bind(host, port, 1, setting="console.listen")[0]
-
-
-def _load(workers: Workers, token: str) -> Listener:
-    # Imported here: see the module's header.
-    from flumegate.console.application import build  # noqa: PLC0415
-    from flumegate.console.listener import Listener  # noqa: PLC0415
-
-    return Listener(build(workers, token))

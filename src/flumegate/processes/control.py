@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -33,6 +33,9 @@ from flumegate.processes.shelf import Shelf, ShelfFullError
 from flumegate.processes.state import Standing, State
 from flumegate.processes.watch import POLL_SECONDS, Watch
 from flumegate.records.stored import Stored
+
+if TYPE_CHECKING:
+    from flumegate.manage.desk import Desk
 
 _T = TypeVar("_T")
 OPTIONS = ("boot", "shelf", "tally", "mock-port", "lock", "config")
@@ -64,9 +67,18 @@ class Control:
             live=sys.stdout.isatty(),
         )
         self.state: State | None = None
+        self._served: dict[str, int] = {}
+        """The Snapshot's version that each worker has acknowledged."""
         self.uncounted = False
         """Limits were found that cannot be held, and that was said."""
-        self.console = Console(kept.facts.console, Path(kept.facts.data_dir), self.link)
+        self.console = Console(
+            kept.facts.console,
+            Path(kept.facts.data_dir),
+            self.link,
+            desk=self.open_desk,
+            snapshot=lambda: self.kept.snapshot,
+        )
+        self._desk: Desk | None = None
         self.looking = ThreadPoolExecutor(LOOKING_THREADS, thread_name_prefix="look-up")
         self.watch = Watch(kept.watched)
         self.stopping = asyncio.Event()
@@ -128,6 +140,7 @@ class Control:
         """Take a worker's report."""
         self.tally.report(hello.name, hello.pid, report.counters)
         self._acknowledged(report.version)
+        self._retire_tables(hello.name, report.version)
 
     def look_up(self, line: WorkerLine, question: Question) -> None:
         """Find out what a worker wants to know, and tell it."""
@@ -149,6 +162,15 @@ class Control:
             self.announced = True
             _say(f"flumegate ready on {self.url}\n")
             self._settle()
+
+    def _retire_tables(self, worker: str, version: int) -> None:
+        """Delete key tables that no worker uses any more, once all that are there have the newest Snapshot."""
+        if self._served.get(worker) == version:
+            return
+        self._served[worker] = version
+        names = {line.name for line in self.link.workers}
+        if self.kept.kept_state is not None and all(self._served.get(name) == self.link.version for name in names):
+            self.kept.kept_state.retire(self.kept.snapshot.key_table)
 
     def _settle(self) -> None:
         """Begin what can wait until the gateway answers."""
@@ -198,6 +220,27 @@ class Control:
         if self.first:
             with contextlib.suppress(boot.ChannelClosedError):
                 self.channel.send("refused", 1)
+
+    def open_desk(self) -> Desk | None:
+        """Return where operations on the database are done; None as long as the master keys are not known.
+
+        May be called in any thread; the first time it waits for the database's library.
+        """
+        kept = self.kept
+        if self._desk is None and kept.ring is not None:
+            from flumegate.manage.audit import HEAD_NAME  # noqa: PLC0415 - see below
+            from flumegate.manage.desk import Desk  # noqa: PLC0415 - loads SQLAlchemy, which a start must not wait for
+
+            self._desk = Desk(
+                self.recording.database(),
+                kept.ring,
+                kept.pepper,
+                hosts=lambda: {name: each.host for name, each in self.kept.snapshot.providers.items()},
+                may_limit=lambda: self.kept.may_limit(),  # noqa: PLW0108 - `kept` is replaced by each reload
+                changed=self.changed,
+                head=Path(kept.facts.data_dir) / HEAD_NAME,
+            )
+        return self._desk
 
     def changed(self) -> None:
         """Push what was changed in the database to the workers; may be called in any thread."""

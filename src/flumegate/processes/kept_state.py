@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ class KeptState:
         self._path = folder / STATE_NAME
         self._tables = folder / "run"
         self._ring = ring
+        self._turn = threading.Lock()
         self._newest: list[str] = []
         """Tables in the order in which they were written or found in use, the newest last."""
 
@@ -75,19 +77,24 @@ class KeptState:
         content = keytable.build(state.keys)
         name = f"keys-{state.changes}-{hashlib.sha256(content).hexdigest()[:12]}.tbl"
         path = (self._tables / name).absolute()
+        # Before it is there: `retire`, which runs in another thread, must not take it for one of the dead.
+        self._use(str(path))
         if not path.is_file():
             write_private(path, content)
-        self._use(str(path))
         return msgspec.structs.replace(state, keys=[], key_table=str(path))
 
-    def retire(self) -> None:
-        """Delete the tables that are older than the last two; called once every worker uses the newest."""
-        del self._newest[:-_TABLES_KEPT]
-        for path in self._tables.glob("keys-*.tbl"):
-            if str(path.absolute()) not in self._newest:
+    def retire(self, in_use: str) -> None:
+        """Delete the tables that are older than the last two; called once every worker uses the one that is named."""
+        found = list(self._tables.glob("keys-*.tbl"))
+        with self._turn:
+            kept = self._newest = self._newest[-_TABLES_KEPT:]
+        for path in found:
+            if str(path.absolute()) not in (*kept, in_use):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
     def _use(self, table: str) -> None:
-        if table:
+        if not table:
+            return
+        with self._turn:
             self._newest = [*(each for each in self._newest if each != table), table]
