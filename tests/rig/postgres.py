@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -147,6 +148,8 @@ def postgres_cluster() -> Iterator[Postgres]:
     binaries = _find_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed (scripts/setup.sh dev installs it, as root)")
+    if os.geteuid() == 0 and not _is_user(_UNPRIVILEGED):
+        pytest.skip(f"PostgreSQL refuses to run as root, and there is no user named {_UNPRIVILEGED}")
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
         cluster = Postgres(binaries, Path(folder))
         try:
@@ -164,6 +167,14 @@ def _find_binaries() -> Path | None:
     if on_path is not None:
         found.append(Path(on_path).resolve().parent)
     return found[-1] if found else None
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _user() -> str | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections.abc import Iterator
 
 import msgspec
@@ -12,7 +13,8 @@ from sqlalchemy import text
 
 from flumegate.records.request import Attempt, Record
 from flumegate.store import keys
-from flumegate.store.database import read_only
+from flumegate.store.database import Database, read_only
+from flumegate.store.errors import StoreUnavailable
 from flumegate.store.ingest import Ingest
 from flumegate.store.queries import find_content, find_requests
 from flumegate.store.spend import Spend, totals
@@ -157,3 +159,50 @@ def test_what_was_spent_is_counted_with_what_is_new(url: str) -> None:
     assert used == (11, first[0].started_at + 10)
     assert (usage.requests, usage.errors, usage.micros) == (11, 0, 70)
     ingest.close()
+
+
+def test_instances_that_share_a_database_count_into_the_same_sums(url: str) -> None:
+    """Several that store at once, while keys are revoked: nobody waits in a circle, and every amount is there once."""
+    names = [f"key{number:05d}" for number in range(20)]
+    setup = Ingest(url)
+    with setup.database.transaction() as connection:
+        keys.insert_many(connection, [keys.StoredKey(name, name.encode(), "p") for name in names])
+    setup.close()
+    problems: list[StoreUnavailable] = []
+
+    def store(instance: int) -> None:
+        own = Ingest(url)
+        dice = random.Random(instance)
+        try:
+            for batch in range(10):
+                first = instance * 1000 + batch * 50
+                records = [make_record(first + each, key_id=dice.choice(names), cost_micros=1) for each in range(50)]
+                own.insert(records)
+                own.insert(records)
+        except StoreUnavailable as problem:
+            problems.append(problem)
+        own.close()
+
+    def revoke() -> None:
+        own = Database(url)
+        try:
+            for turn in range(10):
+                with own.transaction() as connection:
+                    keys.revoke_all(connection, float(turn))
+                    keys.change(connection, names[turn], 2, {"state": "active"})
+        except StoreUnavailable as problem:
+            problems.append(problem)
+        own.close()
+
+    threads = [threading.Thread(target=store, args=(number,)) for number in range(3)]
+    threads.append(threading.Thread(target=revoke))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    with read_only(url) as connection:
+        spent = totals(connection, [f"key:{name}" for name in names], ["total"])
+        counted = connection.execute(text("SELECT sum(request_count) FROM keys")).scalar_one()
+        (everything,) = totals(connection, ["model:smart"], ["total"]).values()
+    assert sum(each.micros for each in spent.values()) == everything.requests == int(counted) == 1500
