@@ -31,6 +31,7 @@ PROMISES = {
     18: "One tenant cannot starve others",
     19: "Cold-cache stampede is one call",
     20: "Answered means recorded",
+    25: "Redis down, frozen, slow, full: requests go on",
 }
 """The rows by their number."""
 
