@@ -13,8 +13,8 @@ from flumegate.quota.book import Book, Holder, Over, Room
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown
 from flumegate.records.access import Limits
 from flumegate.shared.link import AwayError
-from flumegate.shared.quota import SharedQuota
-from flumegate.shared.scripts import LEASE_SECONDS
+from flumegate.shared.quota import SharedQuota, _entry, _Stay
+from flumegate.shared.scripts import ENTER, LEASE_SECONDS
 from rig.fault_proxy import CLEAN, Ending, FaultProxy, Way, fault_proxy
 from rig.redis import Redis
 
@@ -343,6 +343,24 @@ async def test_a_client_that_leaves_while_its_request_enters_holds_nothing(
     assert not quota.away
     await quota.renew()
     assert (account(redis), kept(redis, "holder:key:1", "active")) == ((0, 0), 0)
+    # Nor does its entry hold anything when it was still on its way, and comes only now.
+    assert await quotas()._run(ENTER, _entry("a", _Stay([KEY], [LINE], 0, 100))) == [b"ended"]
+    assert (account(redis), kept(redis, "holder:key:1", "active")) == ((0, 0), 0)
+
+
+async def test_a_request_that_was_undone_may_come_again(quotas: Quotas, redis: Redis, proxy: FaultProxy) -> None:
+    """Refused in an outage, undone after it, tried again: its worker lets it in, and Redis is told."""
+    quota = await started(quotas, proxy.port)
+    proxy.answers = Way(end_at=0, ending=Ending.RESET)
+    assert isinstance(await enter(quota, "a", 5_000), Short)
+    proxy.answers = CLEAN
+    await quota.probe()
+    assert account(redis) == (0, 100)
+    assert await enter(quota, "a", 50) is None
+    await quota.renew()
+    assert account(redis) == (0, 150)
+    await quota.leave("a", 0, 40, NOW)
+    assert account(redis) == (40, 100)
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
