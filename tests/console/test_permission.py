@@ -39,4 +39,13 @@ async def test_who_lacks_the_permission_is_refused() -> None:
     with pytest.raises(ConsoleError, match="operate") as refused:
         await OPERATE(request)
     assert (refused.value.status, refused.value.code) == (403, "permission_denied")
-    assert frozenset({READ, OPERATE}) == permission.ALL
+
+
+def test_roles_differ_by_what_they_may_see_and_do() -> None:
+    """Secrets, money, the trail and prompts are not one right; without a token there is one thing to do."""
+    rights = {role: {each.name for each in granted} for role, granted in permission.PERMISSIONS.items()}
+    assert rights["owner"] == rights["admin"] == {each.name for each in permission.ALL}
+    assert rights["operator"] == {"read", "read_usage", "operate", "write"}
+    assert rights["viewer"] == {"read", "read_usage"}
+    assert rights["auditor"] == {"read", "read_usage", "read_audit"}
+    assert {each.name for each in permission.NOBODY} == {"set_up"}

@@ -11,7 +11,9 @@ import httpx2
 
 from flumegate.console.application import build
 from flumegate.console.listener import Listener
+from flumegate.manage.desk import Desk
 from flumegate.records.manage import Answer, Question
+from flumegate.snapshot import Snapshot
 from rig.link import Control, connected, until
 
 TOKEN = "fg-admin-" + "t" * 43
@@ -20,12 +22,14 @@ Reply = Callable[[Question], Awaitable[Answer]]
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, **workers: Reply) -> AsyncIterator[tuple[httpx2.AsyncClient, Control]]:
+async def opened(
+    folder: Path, desk: Desk | None = None, snapshot: Snapshot | None = None, **workers: Reply
+) -> AsyncIterator[tuple[httpx2.AsyncClient, Control]]:
     """Open a console over workers of these names; yield a client with the token, and control's end."""
     control = Control(folder / "link.sock")
     await control.end.open()
     end = socket.create_server(("127.0.0.1", 0))
-    listener = Listener(build(control.end, TOKEN))
+    listener = Listener(build(control.end, TOKEN, lambda: desk, lambda: snapshot))
     async with contextlib.AsyncExitStack() as stack:
         for name, answer in workers.items():
             worker = await stack.enter_async_context(connected(control.end.path, name=name))

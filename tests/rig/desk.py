@@ -54,6 +54,8 @@ def desk_on(url: str, folder: Path) -> Iterator[Bench]:
     """Yield a desk on the database of a URL."""
     bench = Bench(url, folder)
     try:
+        with bench.database.transaction():
+            pass  # the first one makes the tables, as the recording does in a gateway
         yield bench
     finally:
         bench.database.close()

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from flumegate import __version__
-from flumegate.console import endpoints, problems
-from flumegate.console.guard import Guard
-from flumegate.console.permission import OPERATE, READ, Permission, check_declared
+from flumegate.console import audit, budgets, endpoints, keys, problems, projects, providers, tokens, usage
+from flumegate.console.guard import Bearer, Find, Guard
+from flumegate.console.permission import check_declared
 from flumegate.console.shapes import ProblemShape
+from flumegate.manage.desk import Desk, ReplayedError
+from flumegate.manage.tokens import find_valid
 from flumegate.manage.workers import RefusedError, Workers
-
-
-class Endpoint(NamedTuple):
-    """One row of the API."""
-
-    method: str
-    path: str
-    answer: Callable[..., Any]
-    permission: Permission
-
+from flumegate.snapshot import Snapshot
+from flumegate.store.errors import QueryTooSlow, StoreUnavailable
 
 ENDPOINTS = (
-    Endpoint("POST", "/manage/explain", endpoints.post_explain, READ),
-    Endpoint("GET", "/manage/targets", endpoints.get_targets, READ),
-    # Names hold slashes: provider/model.
-    Endpoint("POST", "/manage/targets/{name:path}/open", endpoints.open_target, OPERATE),
-    Endpoint("POST", "/manage/targets/{name:path}/close", endpoints.close_target, OPERATE),
-    Endpoint("POST", "/manage/targets/{name:path}/reset", endpoints.reset_target, OPERATE),
-    Endpoint("GET", "/manage/openapi.json", endpoints.get_openapi, READ),
+    *endpoints.ENDPOINTS,
+    *projects.ENDPOINTS,
+    *keys.ENDPOINTS,
+    *budgets.ENDPOINTS,
+    *usage.ENDPOINTS,
+    *providers.ENDPOINTS,
+    *tokens.ENDPOINTS,
+    *audit.ENDPOINTS,
 )
 
 
-def build(workers: Workers, token: str) -> Guard:
+def build(
+    workers: Workers,
+    token: str,
+    desk: Callable[[], Desk | None] = lambda: None,
+    snapshot: Callable[[], Snapshot | None] = lambda: None,
+) -> Guard:
     """Return the application behind its guard.
+
+    Args:
+        workers: whom questions about the running gateway go to.
+        token: the one in the data folder.
+        desk: returns where operations on the database are done; None as long as it is not open.
+        snapshot: returns what the workers have now.
 
     Raises:
         UndeclaredError: an endpoint declares no permission.
@@ -52,19 +58,38 @@ def build(workers: Workers, token: str) -> Guard:
         redirect_slashes=False,
     )
     app.state.workers = workers
+    app.state.desk = desk
+    app.state.snapshot = snapshot
     for endpoint in ENDPOINTS:
         app.add_api_route(
             endpoint.path,
             endpoint.answer,
             methods=[endpoint.method],
+            status_code=endpoint.status,
             dependencies=[Depends(endpoint.permission)],
-            responses={"4XX": {"model": ProblemShape}, "5XX": {"model": ProblemShape}},
+            responses={"4XX": {"model": ProblemShape}, "5XX": {"model": ProblemShape}}
+            | ({endpoint.status: {"model": endpoint.shape}} if endpoint.shape else {}),
+            operation_id=f"{endpoint.answer.__name__}:{endpoint.path}",
             openapi_extra={"x-permission": endpoint.permission.name},
         )
     check_declared(app)
     app.add_exception_handler(problems.ConsoleError, problems.tell_console_error)
     app.add_exception_handler(RefusedError, problems.tell_console_error)
+    app.add_exception_handler(ReplayedError, problems.tell_replay)
+    app.add_exception_handler(StoreUnavailable, problems.tell_store_error)
+    app.add_exception_handler(QueryTooSlow, problems.tell_store_error)
     app.add_exception_handler(HTTPException, problems.tell_routing_error)
     app.add_exception_handler(RequestValidationError, problems.tell_invalid)
     app.add_exception_handler(Exception, problems.tell_bug)
-    return Guard(app, token)
+    return Guard(app, token, _find_in(desk))
+
+
+def _find_in(desk: Callable[[], Desk | None]) -> Find:
+    async def find(text: str) -> Bearer | None:
+        place = desk()
+        if place is None:
+            return None
+        found = await asyncio.to_thread(find_valid, place, text)
+        return None if found is None else Bearer(f"token:{found.id}", found.role)
+
+    return find

@@ -1,4 +1,4 @@
-"""The endpoints of the management API: each calls one `manage` function; nothing is decided here."""
+"""The endpoints of the running gateway: each calls one `manage` function; nothing is decided here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from flumegate.console.endpoint import Endpoint
+from flumegate.console.permission import OPERATE, READ
 from flumegate.console.shapes import ExplainBody, TargetsShape, WorkersOf, shape_targets
 from flumegate.manage import targets
 from flumegate.manage.explain import explain
@@ -49,3 +51,14 @@ async def get_openapi(request: Request) -> dict[str, Any]:
     """Describe this API."""
     described: dict[str, Any] = request.app.openapi()
     return described
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/manage/explain", post_explain, READ),
+    Endpoint("GET", "/manage/targets", get_targets, READ),
+    # Names hold slashes: provider/model.
+    Endpoint("POST", "/manage/targets/{name:path}/open", open_target, OPERATE),
+    Endpoint("POST", "/manage/targets/{name:path}/close", close_target, OPERATE),
+    Endpoint("POST", "/manage/targets/{name:path}/reset", reset_target, OPERATE),
+    Endpoint("GET", "/manage/openapi.json", get_openapi, READ),
+)

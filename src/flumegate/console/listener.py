@@ -62,6 +62,8 @@ class Listener:
 
     def start(self, end: socket.socket) -> None:
         """Begin to serve on a listening socket, which is ours from now on."""
+        # Connections inherit it: head and body are two writes, and the second would wait for an ACK of the first.
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._serving = asyncio.create_task(self._server.serve([end]))
 
     async def stop(self) -> None:
