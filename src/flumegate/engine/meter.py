@@ -37,8 +37,12 @@ STREAM_BYTES_A_TOKEN = 200
 PIECE_TOKENS = 1_024
 """Held in advance for a stream that goes on."""
 MOST_WAIT_SECONDS = 86_400
+FORGET_SECONDS = 3_600
+"""How often accounts are dropped whose period is over."""
 RESET_SECONDS = 60
 """After so long without a request all of a rate is there again."""
+Left = tuple[int, int]
+"""What a rate has left, and how much it is."""
 AskBalance = Callable[[Sought], Awaitable[Balance | None]]
 """Asks control what was spent so far; None = it cannot tell now."""
 
@@ -91,6 +95,7 @@ class Meter:
         self.ledger = Ledger()
         self.ask: AskBalance = nothing_known
         self.shared: SharedQuota | None = None
+        self._forget_at = 0.0
         self._streams: dict[str, Exchange] = {}
         """Streams under way that cost money."""
         self._under_way: set[asyncio.Task[None]] = set()
@@ -226,6 +231,10 @@ class Meter:
 
     def sweep(self) -> None:
         """Hold more for streams that outgrow what is held for them, and end those for which there is no more."""
+        now = time()
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_SECONDS
+            self.ledger.forget(now - FORGET_SECONDS)
         for exchange in list(self._streams.values()):
             stake, plan, passage = exchange.stake, exchange.plan, exchange.passage
             if stake is None or passage is None or plan is None or plan.price is None:
@@ -265,30 +274,37 @@ class Meter:
     def rooms(self, exchange: Exchange) -> bytes:
         """Return the header lines that tell how much of the tightest rate is left."""
         stake = exchange.stake
-        if stake is None or not stake.holders or self.shared is not None:
-            return b""  # of what others have left this worker knows nothing
-        now = monotonic()
-        lines = b""
-        for name, limit in ((b"requests", "requests_per_minute"), (b"tokens", "tokens_per_minute")):
-            tightest: tuple[int, int] | None = None
-            for holder in stake.holders:
-                most = getattr(holder.limits, limit)
-                if most:
-                    left = self.book.left(holder.name, most, now, tokens=name == b"tokens")
-                    tightest = (left, most) if tightest is None else min(tightest, (left, most))
-            if tightest is not None:
-                lines += (
-                    b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n"
-                    % (
-                        name,
-                        tightest[1],
-                        name,
-                        tightest[0],
-                        name,
-                        RESET_SECONDS,
-                    )
-                )
-        return lines
+        if stake is None or not stake.holders:
+            return b""
+        requests, tokens = self._left(exchange.record_id, stake.holders)
+        return (_rate_lines(b"requests", *min(requests)) if requests else b"") + (
+            _rate_lines(b"tokens", *min(tokens)) if tokens else b""
+        )
+
+    def _left(self, request: str, holders: tuple[Holder, ...]) -> tuple[list[Left], list[Left]]:
+        """Return what each rate of requests, and of tokens, has left, and how much it is."""
+        if self.shared is not None:
+            rooms = self.shared.rooms(request)
+            requests = [(room.remaining, room.limit) for room, _ in rooms if room is not None]
+            return requests, [(room.remaining, room.limit) for _, room in rooms if room is not None]
+        now, left = monotonic(), self.book.left
+        minutely = [(holder.name, holder.limits.requests_per_minute) for holder in holders]
+        counted = [(holder.name, holder.limits.tokens_per_minute) for holder in holders]
+        return (
+            [(left(name, most, now, tokens=False), most) for name, most in minutely if most],
+            [(left(name, most, now, tokens=True), most) for name, most in counted if most],
+        )
+
+
+def _rate_lines(name: bytes, left: int, most: int) -> bytes:
+    return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n" % (
+        name,
+        most,
+        name,
+        left,
+        name,
+        RESET_SECONDS,
+    )
 
 
 def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:
