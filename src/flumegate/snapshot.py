@@ -328,6 +328,9 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
             yield from provider.secrets()
         for credentials in self.project_credentials.values():
             yield from credentials.values()
+        password = urlsplit(self.redis_url).password
+        if password:
+            yield from {password, unquote(password)}
 
     def __repr__(self) -> str:
         return f"Snapshot(version={self.version}, {len(self.providers)} providers, {len(self.keys)} keys)"

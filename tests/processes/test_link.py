@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flumegate.processes import link
 from flumegate.processes.link import DamagedFrameError, Frames, Hello, Report, frame
+from flumegate.records.balance import Balance, Sought
 from flumegate.records.counters import Counters
 from flumegate.records.stored import Stored, Wanted
 from rig.link import Control, Worker, connected, until
@@ -261,3 +262,23 @@ async def test_questions_that_were_given_up_are_bounded_too(control: Control, mo
         await until(control, lambda: len(control.questions) == link.MOST_QUESTIONS + 1)
         line.reply(control.questions[-1][1].number, Stored("unknown"))
         assert await asked == Stored("unknown")
+
+
+async def test_a_balance_is_asked_for_on_the_same_line(control: Control) -> None:
+    """Told as it is, or not at all; an answer to something else is none."""
+    sought = Sought(("key:k",), ("key:k|total",))
+    async with connected(control.end.path) as worker:
+        await until(control, lambda: bool(control.hellos))
+        for told, expected in ((Balance({"key:k": 3}, {}), Balance({"key:k": 3}, {})), (Stored("unavailable"), None)):
+            asked = asyncio.create_task(worker.end.ask_balance(sought))
+            await until(control, lambda: bool(control.questions))
+            line, question = control.questions.pop()
+            assert question.wanted == sought
+            line.reply(question.number, told)
+            assert await asked == expected
+        asked_stored = asyncio.create_task(worker.end.ask(WANTED))
+        await until(control, lambda: bool(control.questions))
+        line, question = control.questions.pop()
+        line.reply(question.number, Balance())
+        assert await asked_stored == Stored("unavailable")
+    assert await worker.end.ask_balance(sought) is None

@@ -233,3 +233,17 @@ def test_half_made_segments_of_dead_writers_are_swept(tmp_path: Path) -> None:
     SpoolReader(tmp_path)
     assert list(tmp_path.iterdir()) == [hidden]
     writer.close()
+
+
+def test_one_who_looks_ahead_takes_nothing(tmp_path: Path) -> None:
+    """It reads on behind what it has seen, and the reader that takes still finds everything."""
+    writer = SpoolWriter(tmp_path, "w0", max_bytes=1_000_000)
+    writer.write(framed(*map(make_record, range(3))))
+    writer.close()
+    ahead, reader = SpoolReader(tmp_path), SpoolReader(tmp_path)
+    seen = []
+    while (batch := ahead.read(2)).records:
+        seen += [record.id for record in batch.records]
+        ahead.skip(batch)
+    assert len(seen) == 3
+    assert [record.id for record in reader.read(10).records] == seen

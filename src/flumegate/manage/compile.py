@@ -79,6 +79,7 @@ def compile_snapshot(
         pepper=pepper,
         keys=dict(_keys(config, pepper, extra_keys)),
         prices=prices,
+        redis_url=config.redis.url.reveal() if config.redis.url else "",
         price_version=price_version(prices),
         door=_door(config),
         records=_records(config),

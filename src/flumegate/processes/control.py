@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from flumegate import log, snapshot
+from flumegate.manage.state import CURRENT
 from flumegate.processes import boot, settings, tally
 from flumegate.processes.banner import banner
 from flumegate.processes.console import Console
@@ -32,6 +33,7 @@ from flumegate.processes.settings import Settings
 from flumegate.processes.shelf import Shelf, ShelfFullError
 from flumegate.processes.state import Standing, State
 from flumegate.processes.watch import POLL_SECONDS, Watch
+from flumegate.records.balance import Balance
 from flumegate.records.stored import Stored
 
 if TYPE_CHECKING:
@@ -145,9 +147,9 @@ class Control:
     def look_up(self, line: WorkerLine, question: Question) -> None:
         """Find out what a worker wants to know, and tell it."""
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self.looking, self.recording.look_up, question.wanted)
+        future = loop.run_in_executor(self.looking, self.recording.answer, question.wanted)
 
-        def tell(done: asyncio.Future[Stored]) -> None:
+        def tell(done: asyncio.Future[Stored | Balance]) -> None:
             if done.cancelled():
                 return
             bug = done.exception()
@@ -175,6 +177,8 @@ class Control:
     def _settle(self) -> None:
         """Begin what can wait until the gateway answers."""
         os.nice(NICENESS)
+        if self.kept.standing.state is not None:
+            self.recording.balances.watch(self.kept.standing.state.metered)
         self.recording.start()
         self._watch_state()
         self.console.begin()
@@ -204,6 +208,9 @@ class Control:
 
     def take_standing(self, standing: Standing) -> None:
         """Publish what the database says, if that changes what workers know."""
+        if standing.state is not None:
+            self.recording.balances.watch(standing.state.metered)
+        self.recording.away = standing.keys_are != CURRENT
         fresh = self.kept.following(self.kept, standing)
         changed = fresh.snapshot.version != self.kept.snapshot.version
         self.kept = fresh

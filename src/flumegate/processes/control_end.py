@@ -32,6 +32,7 @@ from flumegate.processes.link import (
     Waiting,
 )
 from flumegate.records import manage
+from flumegate.records.balance import Balance
 from flumegate.records.counters import Counters
 from flumegate.records.manage import UNAVAILABLE, Answer, Explain, ForceTarget, ListTargets, Refused
 from flumegate.records.stored import Stored
@@ -224,7 +225,7 @@ class WorkerLine(End):
         else:
             self._control.on_question(self, question)
 
-    def reply(self, number: int, stored: Stored) -> None:
+    def reply(self, number: int, stored: Stored | Balance) -> None:
         """Answer a question, once; a worker that does not read gets no answer, and gives up by itself."""
         self._open_questions -= 1
         self.send(REPLY, ENCODER.encode(Reply(number, stored)), most=DOWN_BYTES)

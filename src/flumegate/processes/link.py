@@ -18,6 +18,7 @@ import msgspec
 
 from flumegate.processes.shelf import SLOT_BYTES
 from flumegate.records import manage
+from flumegate.records.balance import Balance, Sought
 from flumegate.records.counters import Counters
 from flumegate.records.stored import Stored, Wanted
 
@@ -58,14 +59,15 @@ class Question(msgspec.Struct, array_like=True, frozen=True):
 
     number: int
     """The reply bears it, too."""
-    wanted: Wanted
+    wanted: Wanted | Sought
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
     """What control found."""
 
     number: int
-    stored: Stored
+    stored: Stored | Balance
+    """A question that nobody can answer now is told so by a Stored, whatever it was about."""
 
 
 class Ask(msgspec.Struct, array_like=True, frozen=True):

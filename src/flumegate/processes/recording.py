@@ -8,6 +8,7 @@ answered from other threads, once the spool has been carried as far as it was wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -18,15 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flumegate import log
+from flumegate.processes.balances import Balances, read_sought
+from flumegate.records.balance import Balance, Sought
 from flumegate.records.request import Record
 from flumegate.records.stored import Stored, Wanted
 
 if TYPE_CHECKING:
+    from flumegate.spool.tail import SpoolReader
     from flumegate.store.database import Database
     from flumegate.store.ingest import Ingest
     from flumegate.store.pump import Pump
 
 IDLE_SECONDS = 0.1
+BATCH_RECORDS = 2000
 RETENTION_SECONDS = 3600.0
 UNKNOWN_WIDTH = 120
 """Columns to write for where a terminal (of a container, say) does not know its own width."""
@@ -53,7 +58,14 @@ class Recording:
         self._emptied = 0
         """Number of the last step that found nothing left to carry."""
         self._ingest: Ingest | None = None
+        self._pump: Pump | None = None
         self._opened = threading.Event()
+        self.away = False
+        """Somebody has found that the database does not answer; the spool may have been empty since."""
+        self.balances = Balances()
+        self._looking_ahead = threading.Lock()
+        self._ahead: SpoolReader | None = None
+        """Looks at what waits in the spool while the database is away."""
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
 
     def start(self) -> None:
@@ -74,6 +86,56 @@ class Recording:
         if self._ingest is None:
             raise RuntimeError("the recording has ended before it began")
         return self._ingest.database
+
+    def answer(self, wanted: Wanted | Sought) -> Stored | Balance:
+        """Answer what a worker asks; may run in any thread."""
+        if isinstance(wanted, Wanted):
+            return self.look_up(wanted)
+        return self.balance(wanted) or Stored("unavailable")
+
+    def balance(self, sought: Sought) -> Balance | None:
+        """Return what was used so far; None = nobody can tell now. May run in any thread."""
+        from flumegate.store.errors import QueryTooSlow, StoreUnavailable  # noqa: PLC0415 - see the module's header
+
+        caught_up = not self._is_away and self._catch_up()
+        if self._ingest is None or not (caught_up or self._is_away):
+            # It is there and behind: what it says now would be too little, and what waits cannot be told from it.
+            return None
+        if caught_up:
+            try:
+                with self._ingest.database.reader() as connection:
+                    return read_sought(connection, sought)
+            except (StoreUnavailable, QueryTooSlow) as problem:
+                log.event("warning", "balance_from_memory", reason=problem)
+        with self._looking_ahead:
+            self._look_ahead()
+            return self.balances.answer(sought)
+
+    @property
+    def _is_away(self) -> bool:
+        return self.away or (self._pump is not None and bool(self._pump.failure))
+
+    def _look_ahead(self) -> None:
+        """Count what is in the spool and has not been counted yet."""
+        from flumegate.spool.tail import SpoolReader  # noqa: PLC0415 - see the module's header
+
+        if self._ahead is None:
+            self._ahead = SpoolReader(self.spool)
+        while (batch := self._ahead.read(BATCH_RECORDS)).records:
+            self.balances.wait_for(batch.records)
+            self._ahead.skip(batch)
+
+    def _remember(self, ingest: Ingest) -> None:
+        """Bring what is remembered of budgets up to what is stored."""
+        from flumegate.store.errors import QueryTooSlow, StoreUnavailable  # noqa: PLC0415 - see the module's header
+
+        with self._looking_ahead:
+            self._ahead = None
+            self.balances.wait_no_more()
+            if self.balances.is_behind():
+                # What cannot be read now is read at the next turn.
+                with contextlib.suppress(StoreUnavailable, QueryTooSlow), ingest.database.reader() as connection:
+                    self.balances.refresh(connection)
 
     def look_up(self, wanted: Wanted) -> Stored:
         """Return what is stored of an exchange, or forget it; may run in any thread."""
@@ -120,7 +182,8 @@ class Recording:
             self._ingest = ingest = Ingest(self.database_url)
             self._opened.set()
             try:
-                self._carry(Pump(SpoolReader(self.spool), ingest, self._show), ingest)
+                self._pump = Pump(SpoolReader(self.spool), ingest, self._stored)
+                self._carry(self._pump, ingest)
             finally:
                 ingest.close()
         finally:
@@ -135,7 +198,10 @@ class Recording:
         while True:
             # Looked at before the step: what was written before the stop is then surely carried.
             last = self._stop.is_set()
-            if self._step(pump):
+            carried = self._step(pump)
+            if not pump.failure:
+                self._remember(ingest)
+            if carried:
                 continue
             if last:
                 return
@@ -161,6 +227,10 @@ class Recording:
         else:
             if deleted:
                 log.event("info", "records_expired", records=deleted, days=self.retention_days)
+
+    def _stored(self, records: Sequence[Record]) -> None:
+        self.balances.spent(records)
+        self._show(records)
 
     def _show(self, records: Sequence[Record]) -> None:
         if not self.live:

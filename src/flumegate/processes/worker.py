@@ -53,6 +53,7 @@ class Worker:
             ask=self.link.ask,
             workers=int(options.get("workers", "1")),
         )
+        self.app.ask_balance(self.link.ask_balance)
         self.shelf = Shelf(int(options["snapshot-fd"]))
         self.lifeline = socket.socket(fileno=int(options["lifeline"])) if "lifeline" in options else None
         self.drain_seconds = float(options.get("drain", "60"))

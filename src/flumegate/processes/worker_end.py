@@ -38,6 +38,7 @@ from flumegate.processes.link import (
     Waiting,
 )
 from flumegate.records import manage
+from flumegate.records.balance import Balance, Sought
 from flumegate.records.counters import Counters
 from flumegate.records.manage import UNAVAILABLE, Answer, Explain, Refused
 from flumegate.records.stored import Stored, Wanted
@@ -71,7 +72,7 @@ class WorkerEnd:
         self.version = 0
         """Of the Snapshot that the worker serves with, as reported to control."""
         self._end: _WorkerProtocol | None = None
-        self._waiting = Waiting(MOST_QUESTIONS, Stored("unavailable"))
+        self._waiting: Waiting[Stored | Balance] = Waiting(MOST_QUESTIONS, Stored("unavailable"))
         self._answering: set[asyncio.Future[Answer]] = set()
 
     async def run(self) -> None:
@@ -105,7 +106,15 @@ class WorkerEnd:
 
     async def ask(self, wanted: Wanted) -> Stored:
         """Ask control about an earlier exchange; `unavailable` if it is away or silent for too long."""
+        answer = await self._ask(wanted)
+        return answer if isinstance(answer, Stored) else Stored("unavailable")
 
+    async def ask_balance(self, sought: Sought) -> Balance | None:
+        """Ask control what was used before; None if it is away, silent for too long, or does not know."""
+        answer = await self._ask(sought)
+        return answer if isinstance(answer, Balance) else None
+
+    async def _ask(self, wanted: Wanted | Sought) -> Stored | Balance:
         def send(number: int) -> bool:
             return self._end is not None and self._end.send(QUESTION, ENCODER.encode(Question(number, wanted)))
 

@@ -13,7 +13,7 @@ import msgspec
 State = Literal["found", "unknown", "deleted", "cut", "too_large", "unavailable"]
 
 
-class Wanted(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Wanted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="stored"):
     """Which exchange, and who asks."""
 
     id: str
@@ -24,7 +24,7 @@ class Wanted(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Its content is to be deleted; the Record stays."""
 
 
-class Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Stored(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="stored"):
     """The bodies of an exchange, where its state is `found`."""
 
     state: State

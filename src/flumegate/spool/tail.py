@@ -65,7 +65,7 @@ class Batch(NamedTuple):
 
 
 class SpoolReader:
-    """Reads what all writers of a folder append. One thread at a time; one reader per folder.
+    """Reads what all writers of a folder append. One thread at a time; one that takes per folder.
 
     Attributes:
         damaged_regions: stretches that could not be read, acknowledged so far.
@@ -112,6 +112,11 @@ class SpoolReader:
             present = {*list_segments(self._folder, RECORDS), *list_segments(self._folder, CONTENT)}
             self._positions = {name: offset for name, offset in self._positions.items() if name in present}
             save_positions(self._folder, self._positions)
+
+    def skip(self, batch: Batch) -> None:
+        """Go on behind a batch without taking it: for one who only looks ahead of the reader that does."""
+        for name, position in batch.positions.items():
+            self._positions[name] = position.offset
 
     def _read_lane(self, suffix: str, reading: _Reading[_Row], positions: dict[str, Position]) -> None:
         try:
