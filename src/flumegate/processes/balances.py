@@ -33,7 +33,7 @@ class Balances:
         self._known: set[str] = set()
         """Scopes of which the database has said everything that is stored."""
         self._wanted: set[str] = set()
-        """Those of which it is still to say it: limited since, or spent on since."""
+        """Those that are to be read: limited since, or spent on since, maybe by other machines, too."""
         self._micros: dict[str, int] = {}
         """By account, as `quota.ledger` names them."""
         self._requests: dict[str, int] = {}
@@ -52,13 +52,10 @@ class Balances:
                 self._micros = {name: spent for name, spent in self._micros.items() if _scope(name) not in gone}
 
     def spent(self, records: Iterable[Record]) -> None:
-        """Note that records were stored: what is remembered of their scopes is to be read again."""
-        # Here: whatever the store loads waits until the gateway answers.
-        from flumegate.store.spend import scopes_of  # noqa: PLC0415
-
-        scopes = {scope for record in records for scope in scopes_of(record)}
+        """Count records that were stored; what the database says of their scopes is read again when it can be."""
         with self._turn:
-            self._wanted |= scopes & self._known
+            scopes = _count(records, self._micros, self._requests, self._known)
+            self._wanted |= scopes
 
     def is_behind(self) -> bool:
         """Tell whether there is something that `refresh` would read."""
@@ -77,19 +74,8 @@ class Balances:
 
     def wait_for(self, records: Iterable[Record]) -> None:
         """Count records that are in the spool and not in the database, beside those counted before."""
-        from flumegate.store.spend import bounded, period_names, scopes_of  # noqa: PLC0415 - see above
-
         with self._turn:
-            micros, requests = self._waiting_micros, self._waiting_requests
-            for record in records:
-                if record.outcome == "refused":
-                    continue
-                names = period_names(record.started_at)
-                for scope in scopes_of(record):
-                    requests[scope] = requests.get(scope, 0) + 1
-                    for name in names:
-                        account = f"{scope}@{name}"
-                        micros[account] = micros.get(account, 0) + bounded(record.cost_micros)
+            _count(records, self._waiting_micros, self._waiting_requests, self._known)
 
     def wait_no_more(self) -> None:
         """Forget what waited: the database takes it again."""
@@ -100,7 +86,7 @@ class Balances:
         """Return what is remembered; None = not all of it is known."""
         with self._turn:
             scopes = set(map(_scope, sought.accounts)) | set(sought.holders)
-            if not scopes <= self._known - self._wanted:
+            if not scopes <= self._known:
                 return None
             micros, requests = self._micros, self._requests
             return Balance(
@@ -128,6 +114,27 @@ def read_sought(connection: Connection, sought: Sought) -> Balance:
         {name: found.requests.get(name, 0) for name in sought.holders},
         {name: found.micros.get(name, 0) for name in sought.accounts},
     )
+
+
+def _count(records: Iterable[Record], micros: dict[str, int], requests: dict[str, int], known: set[str]) -> set[str]:
+    """Add what records spent on scopes that are known, as the database does; return those."""
+    # Here: whatever the store loads waits until the gateway answers.
+    from flumegate.store.spend import bounded, period_names, scopes_of  # noqa: PLC0415
+
+    touched: set[str] = set()
+    for record in records:
+        if record.outcome == "refused":
+            continue
+        names = period_names(record.started_at)
+        for scope in scopes_of(record):
+            if scope not in known:
+                continue
+            touched.add(scope)
+            requests[scope] = requests.get(scope, 0) + 1
+            for name in names:
+                account = f"{scope}@{name}"
+                micros[account] = micros.get(account, 0) + bounded(record.cost_micros)
+    return touched
 
 
 def _scope(account: str) -> str:
