@@ -45,12 +45,15 @@ class SqliteFile:
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self.path = path
         self.name = f"the database {path}"
-        self._writers = _engine(lambda: self._connect(busy_seconds), "BEGIN IMMEDIATE")
+        self._busy_seconds = busy_seconds
+        self._writers: Engine | None = None
         self._identity: tuple[int, int] | None = None
 
     def open(self) -> Connection:
         """Return a new connection that writes; a file that is missing is made."""
         _create_private(self.path)
+        if self._writers is None:
+            self._writers = _engine(lambda: self._connect(self._busy_seconds))
         connection = self._writers.connect()
         self._identity = _identity(self.path)
         return connection
@@ -80,14 +83,16 @@ class SqliteFile:
             connection.set_progress_handler(lambda: int(time.monotonic() > until), _STEPS_BETWEEN_LOOKS)
             return connection
 
-        with _engine(connect, "BEGIN").connect() as connection:
+        # No event is listened to here: the garbage of one would swallow the Ctrl-C of whoever follows the records.
+        with create_engine("sqlite://", creator=connect, poolclass=NullPool).connect() as connection:
+            connection.exec_driver_sql("BEGIN")
             yield connection
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """Yield a connection in a transaction that nobody else can write beside; committed at the end."""
         _create_private(self.path)
-        engine = _engine(lambda: self._connect(MIGRATION_SECONDS, foreign_keys=False), "BEGIN IMMEDIATE")
+        engine = _engine(lambda: self._connect(MIGRATION_SECONDS, foreign_keys=False))
         with engine.begin() as connection:
             yield connection
 
@@ -143,10 +148,10 @@ class SqliteFile:
         return connection
 
 
-def _engine(connect: Callable[[], sqlite3.Connection], begin: str) -> Engine:
+def _engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
     # The library would begin late, and commit before a statement that changes the schema.
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
 
