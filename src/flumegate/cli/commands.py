@@ -46,12 +46,44 @@ COMMANDS = (
     Command("target open", "flumegate.cli.targets:open_target", "Send nothing more to a target."),
     Command("target close", "flumegate.cli.targets:close_target", "Keep sending to a target however it fails."),
     Command("target reset", "flumegate.cli.targets:reset_target", "Let a target's breaker decide again."),
+    Command("project list", "flumegate.cli.projects:list_projects", "List projects."),
+    Command("project create", "flumegate.cli.projects:create_project", "Make a project."),
+    Command("project show", "flumegate.cli.projects:show_project", "Show a project."),
+    Command("project set", "flumegate.cli.projects:set_project", "Change a project."),
+    Command("project deactivate", "flumegate.cli.projects:deactivate_project", "Close a project."),
+    Command("key create", "flumegate.cli.keys:create_key", "Make a client key."),
+    Command("key list", "flumegate.cli.keys:list_keys", "List client keys."),
+    Command("key show", "flumegate.cli.keys:show_key", "Show all that is known of a key."),
+    Command("key set", "flumegate.cli.keys:set_key", "Change a key."),
+    Command("key rotate", "flumegate.cli.keys:rotate_key", "Replace a key, with an overlap."),
+    Command("key revoke", "flumegate.cli.keys:revoke_keys", "Revoke keys."),
+    Command("key import", "flumegate.cli.keys:import_keys", "Take over keys that clients have already."),
+    Command("budget list", "flumegate.cli.budgets:list_budgets", "List budgets and what was spent."),
+    Command("budget set", "flumegate.cli.budgets:set_budget", "Set what may be spent."),
+    Command("budget raise", "flumegate.cli.budgets:raise_budget", "Raise a budget for a while."),
+    Command("budget remove", "flumegate.cli.budgets:remove_budget", "Take a budget away."),
+    Command("usage", "flumegate.cli.budgets:show_usage", "Sum up requests, tokens and money."),
+    Command("credential list", "flumegate.cli.tokens:list_credentials", "List stored credentials of providers."),
+    Command("credential set", "flumegate.cli.tokens:set_credential", "Give a provider a credential."),
+    Command("credential remove", "flumegate.cli.tokens:remove_credential", "Take a stored credential away."),
+    Command("token list", "flumegate.cli.tokens:list_tokens", "List who may operate the gateway."),
+    Command("token create", "flumegate.cli.tokens:create_token", "Let somebody operate the gateway."),
+    Command("token revoke", "flumegate.cli.tokens:revoke_token", "Shut somebody out."),
+    Command("audit list", "flumegate.cli.audit:list_audit", "Show who did what."),
+    Command("audit verify", "flumegate.cli.audit:verify_audit", "Prove that the audit trail is whole."),
+    Command("audit export", "flumegate.cli.audit:export_audit", "Write the audit trail as JSON lines."),
     Command("import litellm", "flumegate.cli.foreign:import_litellm", "Read a LiteLLM configuration as ours."),
 )
 GROUPS = {
     "config": "Check, show and describe the configuration.",
     "logs": "Read the records of requests.",
     "target": "Show the health of targets, and force it.",
+    "project": "Manage projects.",
+    "key": "Manage client keys.",
+    "budget": "Manage budgets.",
+    "credential": "Manage the stored credentials of providers.",
+    "token": "Manage who may operate the gateway.",
+    "audit": "Read and prove the audit trail.",
     "import": "Take over from another gateway.",
 }
 """First words that several commands share."""
@@ -61,7 +93,7 @@ def help_text() -> str:
     """Return the help of `flumegate` itself."""
     rows = [(command.words, command.summary) for command in COMMANDS]
     rows += [("COMMAND --help", "Explain a command and its options."), ("--version", "Print the version.")]
-    lines = "".join(f"  {name:<16} {text}\n" for name, text in rows)
+    lines = "".join(f"  {name:<18} {text}\n" for name, text in rows)
     return f"Usage: flumegate COMMAND [OPTIONS]\n\n{SUMMARY}\n\n{lines}"
 
 

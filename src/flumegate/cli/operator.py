@@ -24,6 +24,9 @@ REFUSED_EXIT = 1
 USAGE_EXIT = 2
 TOKEN_EXIT = 3
 NETWORK_EXIT = 4
+NO_CONTENT = 204
+ERRORS = 400
+"""The first status of a refusal."""
 SECONDS = 10.0
 """A worker's two seconds, twice, and room."""
 _PIPE_WIDTH = 200
@@ -60,11 +63,40 @@ def locate(url: str | None, token: str | None, folder: Path) -> Operator:
 
 
 def ask(operator: Operator, method: str, path: str, body: object = None) -> dict[str, Any]:
-    """Return the console's answer to one question.
+    """Return the console's answer to one question; an answer without a body is {}.
 
     Raises:
         CommandError: there is none, or it is a refusal.
     """
+    status, content = _send(operator, method, path, body)
+    if status == NO_CONTENT:
+        return {}
+    try:
+        told = json.loads(content)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise CommandError(REFUSED_EXIT, f"what answers at {operator.url} is no console of Flumegate")
+    if status < ERRORS:
+        return told
+    error = told.get("error")
+    message = str(error.get("message")) if isinstance(error, dict) else f"status {status}"
+    raise CommandError(TOKEN_EXIT if status in (401, 403) else REFUSED_EXIT, message)
+
+
+def ask_lines(operator: Operator, path: str) -> list[str]:
+    """Return the console's answer where that is lines.
+
+    Raises:
+        CommandError: there is none, or it is a refusal.
+    """
+    status, content = _send(operator, "GET", path, None)
+    if status >= ERRORS:
+        ask(operator, "GET", path)
+    return content.decode("utf-8", "replace").splitlines()
+
+
+def _send(operator: Operator, method: str, path: str, body: object) -> tuple[int, bytes]:
     import httpx2
 
     if not _is_address(operator.url):
@@ -84,17 +116,7 @@ def ask(operator: Operator, method: str, path: str, body: object = None) -> dict
     except httpx2.TransportError as problem:
         message = f"nobody answers at {operator.url} ({problem}): is the gateway running?"
         raise CommandError(NETWORK_EXIT, message) from problem
-    try:
-        told = answer.json()
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        raise CommandError(REFUSED_EXIT, f"what answers at {operator.url} is no console of Flumegate")
-    if answer.is_success:
-        return told
-    error = told.get("error")
-    message = str(error.get("message")) if isinstance(error, dict) else f"status {answer.status_code}"
-    raise CommandError(TOKEN_EXIT if answer.status_code in (401, 403) else REFUSED_EXIT, message)
+    return answer.status_code, answer.content
 
 
 def _is_address(url: str) -> bool:

@@ -1,0 +1,158 @@
+"""Projects, keys, budgets, tokens, credentials, usage and audit by the command line, against a real gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rig.gateway import Gateway, plain_environ, run_gateway
+
+SETTINGS: dict[str, Any] = {
+    "auth": {"static_keys": ["sk-static-test-client-key"]},
+    "providers": {"up": {"type": "openai_compatible", "base_url": "http://127.0.0.1:9/v1", "api_key": "sk-up-canary"}},
+}
+SECRET = "sk-canary-credential-by-command"
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with run_gateway(config=SETTINGS) as running:
+        running.wait_console()
+        yield running
+
+
+def run(
+    gateway: Gateway, *arguments: str, said: str | None = None, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "flumegate", *arguments],
+        cwd=gateway.folder,
+        env=plain_environ(environ),
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def told(gateway: Gateway, *arguments: str, environ: dict[str, str] | None = None) -> Any:
+    """Return what a command prints as JSON."""
+    done = run(gateway, *arguments, "--json", environ=environ)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if done.stdout else None
+
+
+def status_of(gateway: Gateway, key: str) -> int:
+    return gateway.request("GET", "/v1/models", key=key).status
+
+
+def test_a_key_from_its_making_to_its_end(gateway: Gateway) -> None:
+    """Alone on stdout, so that a script can take it; by its id ever after."""
+    project = told(gateway, "project", "create", "team-keys", "--model", "up/*", "--rpm", "100")
+    done = run(
+        gateway, "key", "create", "--project", "team-keys", "--name", "ci", "--expires", "30d", "--daily", "1.50"
+    )
+    assert done.returncode == 0, done.stderr
+    key = done.stdout.strip()
+    assert key.startswith("sk-fg-")
+    identity = key.split("-")[2]
+    assert identity in done.stderr
+    listed = told(gateway, "key", "list", "--project", project["id"])["keys"]
+    assert [each["id"] for each in listed] == [identity]
+    assert key not in run(gateway, "key", "show", identity).stdout
+    changed = told(gateway, "key", "set", identity, "--expires", "never", "--max-requests", "5")
+    assert (changed["expires_at"], changed["max_requests"]) == (None, 5)
+    new = run(gateway, "key", "rotate", identity, "--overlap", "12h").stdout.strip()
+    assert told(gateway, "key", "show", identity)["state"] == "replaced"
+    both = (identity, new.split("-")[2])
+    assert told(gateway, "key", "revoke", *both)["revoked_count"] == 2
+    assert run(gateway, "key", "revoke", "nobody00").returncode == 1
+    assert run(gateway, "key", "revoke").returncode == 2
+
+
+def test_keys_of_another_gateway_are_taken_over(gateway: Gateway) -> None:
+    (gateway.folder / "keys.txt").write_text(f"sk-their-old-key-text ci server\nsha256:{'ab' * 32} laptop\n")
+    found = told(gateway, "key", "import", "keys.txt")["keys"]
+    assert [each["name"] for each in found] == ["ci server", "laptop"]
+    again = run(gateway, "key", "import", "keys.txt")
+    assert again.returncode == 1
+    assert "sk-their-old-key-text" not in again.stderr
+
+
+def test_a_project_is_named_by_its_name(gateway: Gateway) -> None:
+    told(gateway, "project", "create", "team-names")
+    assert told(gateway, "project", "set", "team-names", "--concurrency", "7")["limits"]["concurrency"] == 7
+    assert told(gateway, "project", "deactivate", "team-names")["active"] is False
+    assert told(gateway, "project", "set", "team-names", "--activate")["active"] is True
+    assert "team-names" in run(gateway, "project", "list").stdout
+    assert run(gateway, "project", "show", "nobody").returncode == 1
+    assert run(gateway, "project", "set", "team-names").returncode == 2
+
+
+def test_budgets_are_dollars(gateway: Gateway) -> None:
+    run(gateway, "budget", "set", "model:m", "--daily", "0.5", "--total", "1000")
+    raised = told(gateway, "budget", "raise", "model:m", "2", "--until", "3d", "--period", "day")["budgets"][0]
+    assert (raised["limit_micros"], raised["raised_micros"]) == (500_000, 2_000_000)
+    page = run(gateway, "budget", "list", "model:m").stdout
+    assert "$0.50" in page
+    assert "$1,000.00" in page
+    assert run(gateway, "budget", "remove", "model:m", "--period", "day").returncode == 0
+    assert len(told(gateway, "budget", "list", "model:m")["budgets"]) == 1
+    assert run(gateway, "budget", "set", "model:m", "--daily", "much").returncode == 2
+
+
+def test_secrets_come_by_reference_and_are_told_to_nobody(gateway: Gateway) -> None:
+    """Others can read a command line, so what stands there is refused."""
+    assert run(gateway, "credential", "set", "up", SECRET).returncode == 2
+    done = run(gateway, "credential", "set", "up", "env:SECRET", environ={"SECRET": SECRET})
+    assert done.returncode == 0, done.stderr
+    assert run(gateway, "credential", "set", "up", "-", said=SECRET).returncode == 0
+    listed = told(gateway, "credential", "list")
+    assert [each["id"] for each in listed["providers"][0]["stored_credentials"]] == ["up"]
+    assert run(gateway, "credential", "remove", "up").returncode == 0
+    assert run(gateway, "credential", "remove", "up").returncode == 1
+    everything = json.dumps([listed, told(gateway, "audit", "list", "--limit", "500")]) + gateway.logs()
+    assert SECRET not in everything
+
+
+def test_roles_hold_on_the_command_line_too(gateway: Gateway) -> None:
+    """Exit code 3 for whoever may not."""
+    done = run(gateway, "token", "create", "eve", "--role", "viewer", "--expires", "1h")
+    token = done.stdout.strip()
+    assert run(gateway, "key", "list", "--token", token).returncode == 0
+    assert run(gateway, "key", "create", "--token", token).returncode == 3
+    identity = told(gateway, "token", "list")["tokens"][0]["id"]
+    assert run(gateway, "token", "revoke", identity).returncode == 0
+    assert run(gateway, "key", "list", "--token", token).returncode == 3
+
+
+def test_the_trail_is_read_proven_and_taken_away(gateway: Gateway) -> None:
+    told(gateway, "project", "create", "team-trail")
+    assert told(gateway, "audit", "verify")["whole"] is True
+    assert "project.create" in run(gateway, "audit", "list", "--action", "project.create").stdout
+    assert run(gateway, "audit", "export", "trail.jsonl").returncode == 0
+    rows = [json.loads(line) for line in (gateway.folder / "trail.jsonl").read_text().splitlines()]
+    assert [row["sequence"] for row in rows] == list(range(1, len(rows) + 1))
+    assert run(gateway, "audit", "export", "trail.jsonl").returncode == 1
+    assert os.stat(gateway.folder / "trail.jsonl").st_size > 0  # noqa: PTH116 - one fact of a file
+
+
+def test_usage_is_summed_up(gateway: Gateway) -> None:
+    page = run(gateway, "usage", "--by", "project", "--by", "model").stdout
+    assert "total" in page
+    assert told(gateway, "usage")["whole"] is True
+    assert run(gateway, "usage", "--since", "2026-02-30").returncode == 1
+
+
+def test_every_command_explains_itself(gateway: Gateway) -> None:
+    for words in ("project create", "key create", "budget raise", "token create", "usage", "audit export"):
+        done = run(gateway, *words.split(), "--help")
+        assert done.returncode == 0
+        assert "--url" in done.stdout
