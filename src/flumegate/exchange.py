@@ -175,3 +175,8 @@ class Exchange:
         self.method = method
         self.path = path
         self.query = query
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a provider was asked and its answer is a success: only then a request costs something."""
+        return self.sent is not None and 200 <= self.status < 300

@@ -31,7 +31,15 @@ PROMISES = {
     18: "One tenant cannot starve others",
     19: "Cold-cache stampede is one call",
     20: "Answered means recorded",
+    21: "Database down: data path goes on",
     25: "Redis down, frozen, slow, full: requests go on",
+    28: "A budget is a limit",
+    29: "Reservations do not leak",
+    30: "Rate limits hold across instances",
+    31: "Usage equals the ledger",
+    34: "No answer for another tenant",
+    37: "Revoked means revoked",
+    38: "No secret leaves its place",
 }
 """The rows by their number."""
 

@@ -209,8 +209,7 @@ class Meter:
         used = None
         if record.input_tokens is not None or record.output_tokens is not None:
             used = (record.input_tokens or 0) + (record.output_tokens or 0)
-        answered = exchange.sent is not None and 200 <= record.status < 300
-        tokens, micros = (used, record.cost_micros) if answered else (0, 0)
+        tokens, micros = (used, record.cost_micros) if exchange.is_answered else (0, 0)
         if self.shared is not None:
             self._begin(self.shared.leave(exchange.record_id, tokens, micros, monotonic()))
             return

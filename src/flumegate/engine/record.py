@@ -70,12 +70,17 @@ def record_of(exchange: Exchange) -> Record:
 
 def _cost(exchange: Exchange, usage: Usage | None) -> tuple[int | None, str]:
     """Return what a request cost in micro-dollars, and by which prices; None = unknown, which is not zero."""
-    plan = exchange.plan
-    if plan is None or plan.price is None or usage is None:
+    plan, version = exchange.plan, exchange.snapshot.price_version
+    if plan is None or plan.price is None:
         return None, ""
-    if exchange.cache_status:
-        return 0, ""  # it shared an answer that another request has paid for
-    return bill(plan.price, usage), exchange.snapshot.price_version
+    if usage is not None:
+        # With a status it shared an answer that another request has paid for.
+        return (0, "") if exchange.cache_status else (bill(plan.price, usage), version)
+    stake = exchange.stake
+    if stake is None or not stake.lines or not exchange.is_answered:
+        return None, ""
+    # Its budgets keep what was held for it; a worker that begins later learns that from the record alone.
+    return stake.held, version
 
 
 def _text(exchange: Exchange, name: bytes) -> str:
