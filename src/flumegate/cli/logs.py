@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json as json_text
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,17 +45,19 @@ def tail(
     from flumegate.manage import logs
 
     path = database or data_dir / DATABASE_NAME
+    interrupted = threading.Event()
+    if follow:
+        # As an exception it could come within a callback of the database's library, where exceptions get lost.
+        signal.signal(signal.SIGINT, lambda _number, _frame: interrupted.set())
     try:
         arrivals = logs.tail(path, lines)
         _print_lines(arrivals.records, as_json=json)
-        while follow:
+        while follow and not interrupted.is_set():
             # Full pages follow at once; otherwise the next look is due in a moment.
             if not arrivals.records:
-                time.sleep(FOLLOW_SECONDS)
+                interrupted.wait(FOLLOW_SECONDS)
             arrivals = logs.follow(path, arrivals.sequence)
             _print_lines(arrivals.records, as_json=json)
-    except KeyboardInterrupt:
-        return 0
     except (StoreUnavailable, QueryTooSlow) as problem:
         return _fail(str(problem))
     return 0
