@@ -70,3 +70,11 @@ def test_a_terminal_gets_emphasis() -> None:
     """And every emphasis ends."""
     text = banner(PLAIN, colour=True)
     assert text.count("\x1b[1m") == text.count("\x1b[0m") > 0
+
+
+def test_the_first_start_shows_the_setup_token_with_what_it_is_for() -> None:
+    """Once; later starts have none."""
+    text = banner(PLAIN._replace(setup="fg-st-x"), colour=False)
+    assert text.count("fg-st-x") == 1
+    assert "flumegate setup" in text
+    assert "setup" not in banner(PLAIN, colour=False)

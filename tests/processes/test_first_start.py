@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flumegate.manage.offer import make_offer
 from flumegate.processes import first_start
 from flumegate.processes.first_start import StartRefusedError
 
@@ -193,3 +194,15 @@ def test_master_keys_of_the_configuration_come_first(tmp_path: Path) -> None:
     assert first_start.master_keys(tmp_path, texts, sealed=sealed) == [*named, own]
     with pytest.raises(StartRefusedError, match=r"encryption\.keys"):
         first_start.master_keys(tmp_path, ["a" * 40], sealed=sealed)
+
+
+def test_a_setup_token_is_kept_as_its_digest(folder: Path) -> None:
+    """For nobody else's eyes, and only until somebody has a token of the console."""
+    assert first_start.is_first(folder)
+    offer = make_offer(b"p" * 32, 1.0)
+    first_start.offer_setup(folder, offer)
+    path = folder / "setup.offer"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_bytes() == offer.content
+    first_start.admin_token(folder)
+    assert not first_start.is_first(folder)

@@ -25,6 +25,8 @@ class Start(NamedTuple):
     auth_open: bool
     model: str
     """A model name that works, for the example."""
+    setup: str = ""
+    """The setup token, if this is the first start."""
     path: str = "/v1/chat/completions"
     """Where that model is asked."""
 
@@ -54,6 +56,13 @@ def banner(start: Start, *, colour: bool) -> str:
             "",
             f"{bold}Your client key, shown only this once (kept in {start.key_file}):{plain}",
             f"  {start.key}",
+        ]
+    if start.setup:
+        lines += [
+            "",
+            f"{bold}Your setup token for the console, good once and for an hour:{plain}",
+            f"  {start.setup}",
+            "  `flumegate setup` exchanges it for a token of your own.",
         ]
     if start.key or start.auth_open:
         lines += ["", "Try it:", *_example(start)]

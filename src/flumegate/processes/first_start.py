@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from flumegate.config.operator import TOKEN_NAME
 from flumegate.manage import mint
+from flumegate.manage.offer import SETUP_NAME, Offer
 from flumegate.manage.seal import MasterKey, make_master_key, read_master_key
 
 PEPPER_BYTES = 32
@@ -200,6 +201,20 @@ def admin_token(folder: Path) -> str:
     if not _ADMIN_TOKEN.fullmatch(token):
         raise StartRefusedError(f"{path}: holds no token of ours: delete it, and the next start makes a new one")
     return token
+
+
+def offer_setup(folder: Path, offer: Offer) -> None:
+    """Write what is kept of a setup token where the console finds it.
+
+    Raises:
+        StartRefusedError: it cannot be written.
+    """
+    write_private(folder / SETUP_NAME, offer.content)
+
+
+def is_first(folder: Path) -> bool:
+    """Tell whether no console was ever opened on this folder: nobody has a token for it."""
+    return not (folder / TOKEN_NAME).exists()
 
 
 def make_key() -> str:

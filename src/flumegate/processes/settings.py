@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from flumegate.config.load import Loaded, load
 from flumegate.config.problem import ConfigInvalid
 from flumegate.manage.compile import compile_snapshot
 from flumegate.manage.limits import may_limit
+from flumegate.manage.offer import Offer, make_offer
 from flumegate.manage.seal import Ring
 from flumegate.manage.state import CURRENT, STALE, overlay
 from flumegate.processes import boot, first_start
@@ -73,6 +75,8 @@ class Settings:
     key: ClientKey | None
     loaded: Loaded | None
     """None: control was restarted while the file was invalid, and runs on what the shelf kept."""
+    offer: Offer | None = None
+    """The setup token, at the first start."""
 
     @property
     def watched(self) -> tuple[Path, ...]:
@@ -149,13 +153,16 @@ class Settings:
         return list(dict.fromkeys(names))
 
     def keep_key(self) -> None:
-        """Write the client key, if it is new.
+        """Write the client key, if it is new, and what is kept of a setup token.
 
         Raises:
             StartRefusedError: it cannot be written.
         """
+        folder = Path(self.facts.data_dir)
         if self.key:
-            first_start.keep_client_key(Path(self.facts.data_dir), self.key)
+            first_start.keep_client_key(folder, self.key)
+        if self.offer:
+            first_start.offer_setup(folder, self.offer)
 
     def start(self, url: str) -> Start:
         """Return what the banner says."""
@@ -171,6 +178,7 @@ class Settings:
             key=self.key.key if self.key and self.key.created else "",
             key_file=str(Path(self.facts.data_dir) / "client.key") if self.key else "",
             auth_open=self.snapshot.auth_open,
+            setup=self.offer.text if self.offer else "",
             model=model,
             path=path,
         )
@@ -212,6 +220,7 @@ def start(config: Path | None, mock_port: int | None, channel: boot.Channel) -> 
         pepper=pepper,
         key=key,
         loaded=loaded,
+        offer=_offer(folder, pepper),
     )
     return replace(kept, snapshot=overlay(compiled, *standing))
 
@@ -299,6 +308,14 @@ def _client_key(loaded: Loaded, folder: Path) -> ClientKey | None:
     key = first_start.client_key(folder)
     log.hide([key.key])
     return key
+
+
+def _offer(folder: Path, pepper: bytes) -> Offer | None:
+    if not first_start.is_first(folder):
+        return None
+    offer = make_offer(pepper, time.time())
+    log.hide([offer.text])
+    return offer
 
 
 def _ring(loaded: Loaded, folder: Path) -> Ring:
