@@ -1,4 +1,4 @@
-"""Projects, keys, budgets, tokens, credentials, usage and audit by the command line, against a real gateway."""
+"""What `projects`, `keys`, `budgets`, `tokens` and `audit` of the command line do, against a real gateway."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from flumegate.manage.offer import SETUP_NAME, make_offer
 from rig.gateway import Gateway, plain_environ, run_gateway
 
 SETTINGS: dict[str, Any] = {
@@ -156,3 +158,15 @@ def test_every_command_explains_itself(gateway: Gateway) -> None:
         done = run(gateway, *words.split(), "--help")
         assert done.returncode == 0
         assert "--url" in done.stdout
+
+
+def test_a_setup_token_lets_the_first_owner_in_once(gateway: Gateway) -> None:
+    """From stdin, without any other token; a wrong one is refused with code 3, since it is a token."""
+    assert run(gateway, "setup", said="fg-st-wrong").returncode == 3
+    offer = make_offer((gateway.data_dir / "pepper").read_bytes(), time.time())
+    (gateway.data_dir / SETUP_NAME).write_bytes(offer.content)
+    done = run(gateway, "setup", "--name", "ada", said=offer.text)
+    assert done.returncode == 0, done.stderr
+    assert run(gateway, "token", "list", "--token", done.stdout.strip()).returncode == 0
+    assert run(gateway, "setup", said=offer.text).returncode == 3
+    assert offer.text not in gateway.logs() + json.dumps(told(gateway, "audit", "list"))

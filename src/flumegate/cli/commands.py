@@ -46,6 +46,7 @@ COMMANDS = (
     Command("target open", "flumegate.cli.targets:open_target", "Send nothing more to a target."),
     Command("target close", "flumegate.cli.targets:close_target", "Keep sending to a target however it fails."),
     Command("target reset", "flumegate.cli.targets:reset_target", "Let a target's breaker decide again."),
+    Command("setup", "flumegate.cli.tokens:set_up", "Exchange the setup token for an owner's token."),
     Command("project list", "flumegate.cli.projects:list_projects", "List projects."),
     Command("project create", "flumegate.cli.projects:create_project", "Make a project."),
     Command("project show", "flumegate.cli.projects:show_project", "Show a project."),

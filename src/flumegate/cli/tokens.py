@@ -66,6 +66,24 @@ def revoke_token(token_id: str, /, *, reach: Reach = HERE) -> int:
     return operator.run("token revoke", lambda: _done(reach, reach.ask("DELETE", path)))
 
 
+def set_up(offer: OrStdin[str] = "-", /, *, name: str = "first owner", reach: Reach = HERE) -> int:
+    """Exchange the setup token that the first start has printed for the token of an owner, printed this once.
+
+    Args:
+        offer: The setup token, as env:NAME, file:/path, or - for stdin.
+        name: Whose the new token is.
+        reach: Where the console is.
+    """
+
+    def action() -> None:
+        body = {"setup_token": read_secret(offer), "name": name}
+        # What comes with it as a token does not matter; who sets up from elsewhere has none.
+        there = operator.locate(reach.url, reach.token or "none", reach.data_dir)
+        _print_new(reach, operator.ask(there, "POST", "/manage/setup", body))
+
+    return operator.run("setup", action)
+
+
 def set_credential(provider: str, secret: OrStdin[str], /, *, project: str = "", reach: Reach = HERE) -> int:
     """Give a provider a credential; it is sealed, and never shown again.
 

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from flumegate import __version__
-from flumegate.console import audit, budgets, endpoints, keys, problems, projects, providers, tokens, usage
+from flumegate.console import audit, budgets, endpoints, keys, problems, projects, providers, setup, tokens, usage
 from flumegate.console.guard import Bearer, Find, Guard
 from flumegate.console.permission import check_declared
 from flumegate.console.shapes import ProblemShape
@@ -28,6 +28,7 @@ ENDPOINTS = (
     *usage.ENDPOINTS,
     *providers.ENDPOINTS,
     *tokens.ENDPOINTS,
+    *setup.ENDPOINTS,
     *audit.ENDPOINTS,
 )
 

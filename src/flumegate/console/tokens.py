@@ -69,7 +69,9 @@ def create_token(desk: DeskOf, asked: AskedOf, body: TokenBody) -> Response:
     """Let somebody in; this answer alone shows the token."""
     ends = body.ends(desk.clock())
     return asked.answer(
-        lambda actor: tokens.create(desk, actor, body.name, body.role, ends), lambda issued: _issued(issued, desk), 201
+        lambda actor: tokens.create(desk, actor, body.name, body.role, ends),
+        lambda issued: shape_issued(issued, desk),
+        201,
     )
 
 
@@ -90,7 +92,8 @@ def get_self(request: Request, actor: ActorOf) -> SelfShape:
     return SelfShape(name=actor.name, role=actor.role, permissions=sorted(each.name for each in granted))
 
 
-def _issued(issued: IssuedToken, desk: Desk) -> IssuedTokenShape:
+def shape_issued(issued: IssuedToken, desk: Desk) -> IssuedTokenShape:
+    """Return a new token as it is told, this once."""
     return IssuedTokenShape.model_validate(_told(issued.token, desk.clock()) | {"token": issued.text})
 
 
