@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
+from flumegate.manage.audit import key_of
+from flumegate.manage.audit import key_of
 from flumegate.manage.rotation import (
     CANARY,
     RotationError,
@@ -105,15 +107,17 @@ def test_rotation_seals_everything_anew(database: Database) -> None:
         store(connection, ring, "openai", "one")
         store(connection, ring, "groq/eu", "two", "p1")
         store(connection, ring.of(ring.installation), "groq", "three", "p1")
+        trail = key_of(connection, ring)
     both = Ring([NEW, OLD])
     with database.transaction() as connection:
         planned = rotate(connection, both, dry_run=True)
-        assert (planned.resealed, planned.kept, planned.key) == (3, 0, NEW.id.hex())
+        assert (planned.resealed, planned.kept, planned.key) == (4, 0, NEW.id.hex())
         assert opened(connection, ring) == ["one", "three", "two"]
         assert rotate(connection, both) == planned
-        assert rotate(connection, both)._replace(resealed=3, kept=0) == planned
+        assert rotate(connection, both)._replace(resealed=4, kept=0) == planned
     with database.transaction() as connection:
         alone = claim(connection, Ring([NEW]))
+        assert key_of(connection, alone) == trail
         assert opened(connection, alone) == ["one", "three", "two"]
         with pytest.raises(WrongMasterKeyError):
             claim(connection, Ring([OLD]))
@@ -150,3 +154,12 @@ def test_credentials_that_were_swapped_are_unreadable(database: Database) -> Non
                 .values(sealed=seals[other])
             )
         assert sorted(each.row for each in unreadable(connection, ring)) == ["groq", "openai"]
+
+
+def test_the_audit_trail_verifies_after_a_rotation(database: Database) -> None:
+    """Its key is sealed anew with the rest, and stays the same."""
+    with database.transaction() as connection:
+        before = key_of(connection, claim(connection, Ring([OLD])))
+        rotate(connection, Ring([NEW, OLD]))
+    with database.transaction() as connection:
+        assert key_of(connection, claim(connection, Ring([NEW]))) == before

@@ -174,6 +174,11 @@ def answer(gateway: Gateway, key: str) -> tuple[int, str]:
     return told.status, "" if told.status == 200 else told.json()["error"]["code"]
 
 
+def readiness(gateway: Gateway) -> tuple[int, str, str | None]:
+    told = gateway.request("GET", "/ready")
+    return told.status, told.json()["status"], told.json().get("keys")
+
+
 def pepper(gateway: Gateway) -> bytes:
     return (gateway.data_dir / "pepper").read_bytes()
 
@@ -224,9 +229,11 @@ def test_a_server_that_is_away_stops_no_key_that_is_known(tmp_path: Path) -> Non
             gateway.output.wait_for("keys_stale")
             until(gateway, TWO, (503, "keys_unavailable"))
             assert answer(gateway, ONE) == answer(gateway, OWN) == (200, "")
+            assert readiness(gateway) == (200, "degraded", "stale")
             cluster.thaw()
             gateway.output.wait_for("keys_current", count=2)
             until(gateway, TWO, (401, "invalid_api_key"))
+            assert readiness(gateway) == (200, "ok", None)
             cluster.stop()
             gateway.output.wait_for("keys_stale", count=2)
             assert answer(gateway, ONE) == (200, "")

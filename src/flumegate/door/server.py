@@ -163,6 +163,9 @@ class Server:
             status = {"name": "flumegate", "version": __version__}
         if kind == "ready" and self.draining:
             return local.answer(exchange, 503, _encode({**status, "status": "draining"}), b"retry-after: 1\r\n")
+        if kind == "ready" and self.engine.snapshot.keys_are != "current":
+            # Still ready: a balancer that took it out would turn away all that is served as ever.
+            status |= {"status": "degraded", "keys": self.engine.snapshot.keys_are}
         return local.answer(exchange, 200, _encode(status), b"")
 
     def preflight(self, exchange: Exchange) -> bytes:

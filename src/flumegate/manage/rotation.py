@@ -8,11 +8,13 @@ database need two keys.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import ColumnElement, Connection, Table, select, update
 
+from flumegate.manage.audit import KEY_NAME, KEY_PLACE
+from flumegate.manage.audit import KEY_NAME, KEY_PLACE
 from flumegate.manage.seal import Place, Ring, UnsealError
 from flumegate.store.tables import meta, project_credentials, provider_credentials
 
@@ -24,7 +26,8 @@ SEALED: dict[Table, tuple[str, ...]] = {
     project_credentials: ("project", "provider"),
     provider_credentials: ("provider",),
 }
-"""The tables with a column `sealed`, and what makes a row's name, in that order."""
+"""The tables with a column `sealed`, and what makes a row's name, in that order. Answers that are kept for a repeated
+request are sealed, too, but not for long: they go with the old key."""
 
 
 class WrongMasterKeyError(Exception):
@@ -104,14 +107,21 @@ def check_canary(ring: Ring, canary: str) -> None:
         raise WrongMasterKeyError("the database's canary holds something else: restore a backup")
 
 
+class _Sealed(NamedTuple):
+    place: Place
+    sealed: bytes
+    replace: Callable[[bytes], None]
+    """Writes another value in its place."""
+
+
 def unreadable(connection: Connection, ring: Ring) -> list[Broken]:
     """Return every sealed value that does not open."""
     broken = []
-    for table, row, sealed in _sealed_rows(connection):
+    for each in _all_sealed(connection):
         try:
-            ring.unseal(sealed, _place(table, row))
+            ring.unseal(each.sealed, each.place)
         except UnsealError as problem:
-            broken.append(Broken(str(table.name), row, str(problem)))
+            broken.append(Broken(each.place.table, each.place.row, str(problem)))
     return broken
 
 
@@ -132,38 +142,45 @@ def rotate(connection: Connection, ring: Ring, *, dry_run: bool = False) -> Rota
     if broken:
         raise RotationError(broken)
     resealed = kept = 0
-    for table, row, sealed in list(_sealed_rows(connection)):
-        if ring.seals_with(sealed):
+    for each in list(_all_sealed(connection)):
+        if ring.seals_with(each.sealed):
             kept += 1
             continue
         resealed += 1
         if not dry_run:
-            place = _place(table, row)
-            fresh = ring.seal(ring.unseal(sealed, place), place)
-            names = dict(zip(SEALED[table], _parts(table, row), strict=True))
-            connection.execute(
-                update(table).where(*(table.c[name] == value for name, value in names.items())).values(sealed=fresh)
-            )
+            each.replace(ring.seal(ring.unseal(each.sealed, each.place), each.place))
     if not dry_run:
         connection.execute(update(meta).where(meta.c.name == CANARY).values(value=_sealed_canary(ring)))
+        _reseal_audit_key(connection, ring)
     return Rotated(ring.write_id, resealed, kept)
+
+
+def _reseal_audit_key(connection: Connection, ring: Ring) -> None:
+    sealed = connection.execute(select(meta.c.value).where(meta.c.name == KEY_NAME)).scalar()
+    if sealed is not None:
+        fresh = ring.seal(ring.unseal(bytes.fromhex(sealed), KEY_PLACE), KEY_PLACE)
+        connection.execute(update(meta).where(meta.c.name == KEY_NAME).values(value=fresh.hex()))
 
 
 def _sealed_canary(ring: Ring) -> str:
     return ring.seal(_CANARY_TEXT, _CANARY_PLACE).hex()
 
 
-def _place(table: Table, row: str) -> Place:
-    # The library's names are a kind of text of their own.
-    return Place(str(table.name), row, "sealed")
-
-
-def _sealed_rows(connection: Connection) -> Iterator[tuple[Table, str, bytes]]:
+def _all_sealed(connection: Connection) -> Iterator[_Sealed]:
     for table, names in SEALED.items():
         for row in connection.execute(select(*(table.c[name] for name in names), table.c.sealed)):
-            yield table, "/".join(row[:-1]), bytes(row[-1])
+            *parts, sealed = row
+            where = [table.c[name] == part for name, part in zip(names, parts, strict=True)]
 
+            def replace(fresh: bytes, table: Table = table, where: list[ColumnElement[bool]] = where) -> None:
+                connection.execute(update(table).where(*where).values(sealed=fresh))
 
-def _parts(table: Table, row: str) -> list[str]:
-    # A project's id is a UUID: only the provider's name may hold further slashes.
-    return row.split("/", len(SEALED[table]) - 1)
+            # The library's names are a kind of text of their own.
+            yield _Sealed(Place(str(table.name), "/".join(parts), "sealed"), bytes(sealed), replace)
+    trail = connection.execute(select(meta.c.value).where(meta.c.name == KEY_NAME)).scalar()
+    if trail is not None:
+
+        def write(fresh: bytes) -> None:
+            connection.execute(update(meta).where(meta.c.name == KEY_NAME).values(value=fresh.hex()))
+
+        yield _Sealed(KEY_PLACE, bytes.fromhex(trail), write)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from flumegate import log, snapshot
-from flumegate.manage.state import CURRENT
+from flumegate.manage.state import CURRENT, astray
 from flumegate.processes import boot, settings, tally
 from flumegate.processes.banner import banner
 from flumegate.processes.console import Console
@@ -210,6 +210,8 @@ class Control:
         """Publish what the database says, if that changes what workers know."""
         if standing.state is not None:
             self.recording.balances.watch(standing.state.metered)
+            for name in astray(self.kept.snapshot, standing.state):
+                log.event("warning", "credential_unused", credential=name, reason="its provider is at another host now")
         self.recording.away = standing.keys_are != CURRENT
         fresh = self.kept.following(self.kept, standing)
         changed = fresh.snapshot.version != self.kept.snapshot.version

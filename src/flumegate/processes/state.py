@@ -1,8 +1,8 @@
 """The thread in control that knows what the database says of keys, projects and budgets, and whether it still says it.
 
-Each second, and at once after a change, it compares one number; only when that has risen it reads all of it. A database
-that does not answer makes what is known stale: known keys are served, unknown ones are told to come again, and after
-`auth.keys_max_age` none of its keys is believed any more. Each change of that is one line in the log. Like the
+Twice a second, and at once after a change, it compares one number; only when that has risen it reads all of it. A
+database that does not answer makes what is known stale: known keys are served, unknown ones are told to come again, and
+after `auth.keys_max_age` none of its keys is believed any more. Each change of that is one line in the log. Like the
 recording it begins once the gateway answers.
 """
 
@@ -27,7 +27,8 @@ from flumegate.store.errors import QueryTooSlow, StoreUnavailable
 if TYPE_CHECKING:
     from flumegate.store.database import Database
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
+"""With the time that reading takes, what another machine has revoked is refused here within a second."""
 KEEP_SECONDS = 60.0
 """How often the kept state is confirmed where nothing has changed: its age counts at the next start."""
 LOAD_SECONDS = 30.0
