@@ -1,7 +1,7 @@
 """Keys that clients have already, from another gateway: taken over by their text, or by a hash of it.
 
 Clients go on with the key that they have. `sha256` is what most gateways keep of a key; here it is hashed once more
-under the pepper, and the data plane looks such a key up by the same two steps.
+under the pepper, and the data plane looks such a key up by the same two steps (`gates/digest.py`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from flumegate.store.keys import StoredKey
 SHORTEST = 16
 """Characters: what is shorter can be guessed, however it is hashed."""
 _HASH_BYTES = 32
-_HASH_MARK = b"sha256:"
-"""Keeps a key whose text is such a hash apart from the key that the hash is of."""
+_OF_HASHES = b"/sha256"
+"""Another pepper: no text that is made of such a hash has the digest of the key that the hash is of."""
 
 
 class ForeignKey(NamedTuple):
@@ -60,7 +60,7 @@ def import_keys(desk: Desk, actor: Actor, foreign: Sequence[ForeignKey]) -> list
 
 def digest_of_hash(pepper: bytes, sha256: bytes) -> bytes:
     """Return what is stored of a key of which only the SHA-256 is known."""
-    return mint.digest_of_bytes(pepper, _HASH_MARK + sha256)
+    return mint.digest_of_bytes(pepper + _OF_HASHES, sha256)
 
 
 def _store(desk: Desk, connection: Connection, actor: Actor, foreign: ForeignKey) -> StoredKey:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from flumegate.gates.digest import digest
+from flumegate.gates.keyring import Keyring
+from flumegate.keytable import build
+from flumegate.manage.foreign_keys import digest_of_hash
+from flumegate.records.access import Key
+from flumegate.snapshot import Snapshot
+
+PEPPER = b"p" * 32
+
+
+def keyring(folder: Path, *keys: tuple[bytes, Key]) -> Keyring:
+    path = folder / "keys.tbl"
+    path.write_bytes(build(keys))
+    found = Keyring()
+    found.apply(Snapshot(version=1, providers={}, pepper=PEPPER, key_table=str(path)))
+    return found
+
+
+def test_a_key_that_was_taken_over_by_its_hash_is_found_by_its_text(tmp_path: Path) -> None:
+    """And by nothing else: neither the hash nor what is stored is a key."""
+    theirs = b"sk-their-own-key"
+    hashed = hashlib.sha256(theirs)
+    stored = digest_of_hash(PEPPER, hashed.digest())
+    known = keyring(tmp_path, (stored, Key("a")), (digest(PEPPER, b"sk-ours"), Key("b")))
+    for _ in range(2):
+        access = known.find(theirs)
+        assert access is not None
+        assert access.key.id == "a"
+    ours = known.find(b"sk-ours")
+    assert ours is not None
+    assert ours.key.id == "b"
+    for text in (
+        hashed.hexdigest().encode(),
+        hashed.digest(),
+        b"sha256:" + hashed.digest(),
+        stored,
+        stored.hex().encode(),
+    ):
+        assert known.find(text) is None
