@@ -14,7 +14,6 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, Table, select, update
 
 from flumegate.manage.audit import KEY_NAME, KEY_PLACE
-from flumegate.manage.audit import KEY_NAME, KEY_PLACE
 from flumegate.manage.seal import Place, Ring, UnsealError
 from flumegate.store.tables import meta, project_credentials, provider_credentials
 
@@ -151,15 +150,7 @@ def rotate(connection: Connection, ring: Ring, *, dry_run: bool = False) -> Rota
             each.replace(ring.seal(ring.unseal(each.sealed, each.place), each.place))
     if not dry_run:
         connection.execute(update(meta).where(meta.c.name == CANARY).values(value=_sealed_canary(ring)))
-        _reseal_audit_key(connection, ring)
     return Rotated(ring.write_id, resealed, kept)
-
-
-def _reseal_audit_key(connection: Connection, ring: Ring) -> None:
-    sealed = connection.execute(select(meta.c.value).where(meta.c.name == KEY_NAME)).scalar()
-    if sealed is not None:
-        fresh = ring.seal(ring.unseal(bytes.fromhex(sealed), KEY_PLACE), KEY_PLACE)
-        connection.execute(update(meta).where(meta.c.name == KEY_NAME).values(value=fresh.hex()))
 
 
 def _sealed_canary(ring: Ring) -> str:
