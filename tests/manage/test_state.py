@@ -21,8 +21,9 @@ from flumegate.manage.state import (
 )
 from flumegate.records.access import Budget, Key, Limits, Project
 from flumegate.snapshot import Provider, Snapshot
-from flumegate.store import credentials
+from flumegate.store import credentials, keys
 from flumegate.store.database import Database
+from flumegate.store.keys import StoredKey
 from rig.databases import ENGINES, add_budget, add_key, add_project, digest_of, opened, revoke_key, url_of
 
 PEPPER = b"p" * 32
@@ -137,6 +138,16 @@ def test_a_credential_that_does_not_open_is_told_and_costs_no_other(database: Da
     assert list(state.credentials) == ["good"]
     (told,) = state.unreadable
     assert told.startswith("provider_credentials strange: it was sealed under the master key")
+
+
+def test_a_digest_that_is_none_costs_no_other_key(database: Database) -> None:
+    """It is told by the key's public id."""
+    add_key(database, PEPPER, "sk-one", "k1")
+    with database.transaction() as connection:
+        keys.insert(connection, StoredKey("odd", b"short"))
+    state = load(database)
+    assert [key.id for _, key in state.keys] == ["k1"]
+    assert state.unreadable == ["keys odd: its digest has 5 bytes, not 32"]
 
 
 def test_a_state_is_kept_without_keys_and_sealed(database: Database) -> None:

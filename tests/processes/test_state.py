@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from flumegate.manage.seal import Ring, read_master_key
 from flumegate.manage.state import CURRENT, EXPIRED, STALE
@@ -15,7 +16,9 @@ from flumegate.processes import state as module
 from flumegate.processes.kept_state import STATE_NAME, KeptState
 from flumegate.processes.state import Standing, State
 from flumegate.records.access import Limits
+from flumegate.store.changes import note_change
 from flumegate.store.database import Database
+from flumegate.store.tables import keys as table
 from rig.databases import ENGINES, add_key, opened, revoke_key, url_of
 from rig.gateway import Gateway, run_gateway
 from rig.postgres import postgres_cluster
@@ -156,6 +159,22 @@ def test_master_keys_of_another_database_are_refused(database: Database, watch: 
     watched.thread.finish(30)
     (tmp_path / STATE_NAME).unlink()
     assert RING.write_id in watch(database, ring=STRANGE).refusals.get(timeout=30)
+
+
+def test_a_row_that_holds_nonsense_ends_nothing(database: Database, watch: Watch) -> None:
+    """The keys before stay in use until somebody has mended it."""
+    add_key(database, PEPPER, ONE, "k1")
+    watched = watch(database)
+    first = watched.next()
+    for models, keys_are in (("no list", STALE), ("[]", CURRENT)):
+        with database.transaction() as connection:
+            connection.execute(update(table).values(models=models))
+            note_change(connection)
+        told = watched.next()
+        assert told.state is not None
+        assert first.state is not None
+        assert told.keys_are == keys_are
+        assert told.state.key_count == first.state.key_count
 
 
 # The whole gateway

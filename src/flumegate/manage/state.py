@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flumegate.keytable import DIGEST_BYTES
 from flumegate.manage.seal import Credential, Place, Ring, UnsealError, unseal_credential
 from flumegate.records.access import NO_LIMITS, Budget, Key, Project
 from flumegate.snapshot import Provider, Snapshot
@@ -49,7 +50,7 @@ class DatabaseState(msgspec.Struct, frozen=True):
     metered: list[str] = []
     """Scopes with a budget or a count for life: whose use is asked for."""
     unreadable: list[str] = []
-    """Credentials that do not open: `table row: reason`."""
+    """What cannot be used: credentials that do not open, digests that are none; `table row: reason`."""
 
     def __repr__(self) -> str:
         return f"DatabaseState(changes={self.changes}, {self.key_count} keys)"  # never a secret: tracebacks show this
@@ -73,12 +74,12 @@ def load_state(connection: Connection, ring: Ring, now: float) -> DatabaseState:
     budgets: dict[str, tuple[Budget, ...]] = {}
     for stored in all_budgets(connection):
         budgets[stored.budget.scope] = (*budgets.get(stored.budget.scope, ()), stored.budget)
-    keys = _with_budgets(all_active(connection), budgets)
+    unreadable: list[str] = []
+    keys = _with_budgets(all_active(connection), budgets, unreadable.append)
     projects = {
         project.id: msgspec.structs.replace(project, budgets=budgets.get(f"project:{project.id}", ()))
         for project in all_projects(connection)
     }
-    unreadable: list[str] = []
     own, of_projects = _credentials(connection, ring, unreadable.append)
     return DatabaseState(
         changes=changes,
@@ -148,12 +149,13 @@ def unseal_state(ring: Ring, sealed: bytes) -> DatabaseState | None:
 
 
 def _with_budgets(
-    keys: Iterable[tuple[bytes, Key]], budgets: Mapping[str, tuple[Budget, ...]]
+    keys: Iterable[tuple[bytes, Key]], budgets: Mapping[str, tuple[Budget, ...]], tell: Callable[[str], None]
 ) -> list[tuple[bytes, Key]]:
-    if not any(scope.startswith("key:") for scope in budgets):
-        return [(bytes(digest), key) for digest, key in keys]
     found = []
     for digest, key in keys:
+        if len(digest) != DIGEST_BYTES:
+            tell(f"keys {key.id}: its digest has {len(digest)} bytes, not {DIGEST_BYTES}")
+            continue
         own = budgets.get(f"key:{key.id}")
         found.append((bytes(digest), msgspec.structs.replace(key, budgets=own) if own else key))
     return found

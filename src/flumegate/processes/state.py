@@ -22,7 +22,7 @@ from flumegate.manage.seal import Ring
 from flumegate.manage.state import CURRENT, EXPIRED, STALE, DatabaseState, load_state
 from flumegate.processes.first_start import StartRefusedError
 from flumegate.processes.kept_state import KeptState
-from flumegate.store.errors import QueryTooSlow, StoreUnavailable
+from flumegate.store.errors import QueryTooSlow, RowRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from flumegate.store.database import Database
@@ -124,8 +124,9 @@ class State:
             old = time.time() - self._confirmed_at > self._max_age()
             self._stand(Standing(self._standing.state, EXPIRED if old else STALE), str(problem))
             return
-        except StartRefusedError as problem:
-            # A disk that takes no new table: the keys before stay in use, and the next look tries again.
+        except (StartRefusedError, RowRefused, msgspec.MsgspecError) as problem:
+            # A disk that takes no new table, another machine that was first, a row that holds nonsense: the keys
+            # before stay in use, and the next look tries again.
             self._stand(Standing(self._standing.state, STALE), str(problem))
             return
         except WrongMasterKeyError as problem:
@@ -161,7 +162,7 @@ class State:
         with database.reader(seconds=LOAD_SECONDS) as connection:
             fresh = load_state(connection, self._ring, now)
         for each in fresh.unreadable:
-            log.event("error", "credential_unreadable", credential=each, remedy="store it again")
+            log.event("error", "row_unusable", row=each, remedy="store it again")
         return self._kept.write_table(fresh)
 
     def _stand(self, standing: Standing, reason: str = "") -> None:
