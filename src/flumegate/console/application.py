@@ -67,6 +67,7 @@ def build(
             endpoint.answer,
             methods=[endpoint.method],
             status_code=endpoint.status,
+            response_class=endpoint.kind,
             dependencies=[Depends(endpoint.permission)],
             responses={"4XX": {"model": ProblemShape}, "5XX": {"model": ProblemShape}}
             | ({endpoint.status: {"model": endpoint.shape}} if endpoint.shape else {}),

@@ -22,6 +22,12 @@ _Sequence = Annotated[int, Path(ge=1, lt=2**62)]
 _Text = Annotated[str, Query(max_length=200)]
 
 
+class JsonLines(Response):
+    """One object a line."""
+
+    media_type = "application/x-ndjson"
+
+
 class AuditShape(BaseModel):
     """An entry."""
 
@@ -117,7 +123,7 @@ def export_audit(
     limit: Annotated[int, Query(ge=1, le=MOST_EXPORTED)] = MOST_EXPORTED,
 ) -> Response:
     """Return entries as JSON lines, oldest first, with hash and MAC; go on after the last one's sequence."""
-    return Response(b"".join(audit.export(desk, after=after, limit=limit)), media_type="application/x-ndjson")
+    return JsonLines(b"".join(audit.export(desk, after=after, limit=limit)))
 
 
 def shape_entry(stored: StoredEntry) -> AuditShape:
@@ -141,6 +147,6 @@ def shape_entry(stored: StoredEntry) -> AuditShape:
 ENDPOINTS = (
     Endpoint("GET", "/manage/audit", list_audit, READ_AUDIT),
     Endpoint("GET", "/manage/audit/verify", verify_audit, READ_AUDIT),
-    Endpoint("GET", "/manage/audit/export", export_audit, READ_AUDIT),
+    Endpoint("GET", "/manage/audit/export", export_audit, READ_AUDIT, kind=JsonLines),
     Endpoint("GET", "/manage/audit/{sequence}", get_audit_entry, READ_AUDIT),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from flumegate.console.permission import Permission
@@ -20,3 +21,5 @@ class Endpoint(NamedTuple):
     shape: type[BaseModel] | None = None
     """Of the answer, where the function's own annotation does not say it."""
     status: int = 200
+    kind: type[Response] = JSONResponse
+    """Of the answer: its content type."""
