@@ -6,20 +6,19 @@ Clients count by their own clock: what was let in within a minute, and what was 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Self
 
 import pytest
 
 from rig import managed, raw
 from rig.figures import figure
 from rig.gateway import Gateway, run_gateway
-from rig.managed import Asked, Key, Managed, ask, at_once, calls_of
+from rig.managed import Key, Managed, ask, at_once, calls_of
 from rig.mock import Mock, run_mock
 from rig.redis import Redis, redis_server
+from rig.visitors import Timed, Visitors
 
 GRACE_SECONDS = 1.0
 """After the management API's answer, until when a worker may still not have heard of it."""
@@ -42,58 +41,6 @@ def redis() -> Iterator[Redis]:
 def gateway(mock: Mock, redis: Redis) -> Iterator[Gateway]:
     with run_gateway(config=managed.settings(mock, workers=WORKERS, redis=redis.url)) as running:
         yield running
-
-
-class Timed(NamedTuple):
-    """One request, and when it was sent (monotonic)."""
-
-    at: float
-    asked: Asked
-
-
-class Visitors:
-    """Clients, each with a key of its own, that ask without a pause while a `with` block runs."""
-
-    def __init__(self, gateway: Gateway, keys: list[Key], model: str = "m") -> None:
-        self.seen: list[Timed] = []
-        self._stop = threading.Event()
-        self._grown = threading.Condition()
-        self._threads = [threading.Thread(target=self._ask, args=(gateway, key, model)) for key in keys]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def until(self, count: int, *, since: float) -> list[Timed]:
-        """Return what was sent after a moment, once it is so many answers."""
-        found: list[Timed] = []
-
-        def enough() -> bool:
-            found[:] = [each for each in self.seen if each.at >= since]
-            return len(found) >= count
-
-        with self._grown:
-            assert self._grown.wait_for(enough, 60), f"{len(found)} of {count}"
-        return found
-
-    def _ask(self, gateway: Gateway, key: Key, model: str) -> None:
-        with raw.wire(gateway.port) as wire:
-            while not self._stop.is_set():
-                at, name = time.monotonic(), f"visit-{next(managed.NUMBER)}"
-                wire.data.clear()
-                wire.send(managed.request(model, name, key))
-                (answer,) = wire.answers(1)
-                code = answer.code if answer.status >= 400 else ""
-                asked = Asked(name, model, key, answer.status, code, b"", answer.complete)
-                with self._grown:
-                    self.seen.append(Timed(at, asked))
-                    self._grown.notify_all()
 
 
 def of(seen: list[Timed], key: Key) -> list[Timed]:

@@ -57,6 +57,19 @@ def _ids(folder: Path, table: str) -> list[str]:
         return [row[0] for row in connection.execute(f"SELECT id FROM {table} ORDER BY id")]  # noqa: S608 - a name of our own
 
 
+def test_a_step_tells_whether_it_came_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what was there when it began: who waits for that must not wait until nobody writes any more."""
+    monkeypatch.setattr("flumegate.store.pump.BATCH_RECORDS", 60)
+    pump, ingest, _ = _pump(tmp_path)
+    _fill(tmp_path / "spool", 0, 100)
+    told = []
+    for number in range(100, 103):
+        told.append((pump.step(), pump.caught_up))
+        _fill(tmp_path / "spool", number, number + 1)
+    assert told == [(120, False), (82, True), (2, True)]
+    ingest.close()
+
+
 def test_spool_becomes_rows_and_is_gone(tmp_path: Path) -> None:
     """Everything in the spool is stored and shown once, and its segments are deleted."""
     _fill(tmp_path / "spool", 0, 500)

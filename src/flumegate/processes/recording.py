@@ -55,8 +55,8 @@ class Recording:
         self._progress = threading.Condition()
         self._begun = 0
         """Steps so far; one that is under way counts."""
-        self._emptied = 0
-        """Number of the last step that found nothing left to carry."""
+        self._caught_up = 0
+        """Number of the last step that left nothing of what was in the spool when it began."""
         self._ingest: Ingest | None = None
         self._pump: Pump | None = None
         self._opened = threading.Event()
@@ -160,15 +160,15 @@ class Recording:
         with self._progress:
             wanted = self._begun + 1
             self._hurry.set()
-            return self._progress.wait_for(lambda: self._emptied >= wanted, CATCH_UP_SECONDS)
+            return self._progress.wait_for(lambda: self._caught_up >= wanted, CATCH_UP_SECONDS)
 
     def _step(self, pump: Pump) -> int:
         with self._progress:
             self._begun += 1
         carried = pump.step()
-        if not carried and not pump.failure:
+        if pump.caught_up and not pump.failure:
             with self._progress:
-                self._emptied = self._begun
+                self._caught_up = self._begun
                 self._progress.notify_all()
         return carried
 

@@ -62,6 +62,8 @@ class Batch(NamedTuple):
     contents: list[Content]
     positions: dict[str, Position]
     damage: Damage
+    whole: bool = True
+    """It reaches to the end: nothing is left of what stood there when it began to be read."""
 
 
 class SpoolReader:
@@ -93,7 +95,8 @@ class SpoolReader:
         self._read_lane(RECORDS, records, positions)
         self._read_lane(CONTENT, contents, positions)
         damage = Damage(records.regions + contents.regions, records.damaged_bytes + contents.damaged_bytes)
-        return Batch(records.rows, contents.rows, positions, damage)
+        whole = not records.is_full() and not contents.is_full()
+        return Batch(records.rows, contents.rows, positions, damage, whole)
 
     def acknowledge(self, batch: Batch) -> None:
         """Take note that a batch is stored: never read it again, and delete the segments that it completes."""

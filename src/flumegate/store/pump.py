@@ -27,6 +27,7 @@ class Pump:
     Attributes:
         stored: records that were new to the store since the start.
         failure: why the store cannot be used, empty while it can.
+        caught_up: the last step has stored everything that was in the spool when it began.
     """
 
     def __init__(self, reader: SpoolReader, ingest: Ingest, on_batch: Callable[[Sequence[Record]], None]) -> None:
@@ -37,9 +38,11 @@ class Pump:
         self._damaged_regions = reader.damaged_regions
         self.stored = 0
         self.failure = ""
+        self.caught_up = False
 
     def step(self) -> int:
         """Store one batch; return how many records and contents it held: 0 = nothing to do, or the store is down."""
+        self.caught_up = False
         batch = self._reader.read(BATCH_RECORDS)
         if batch.records or batch.contents:
             try:
@@ -52,6 +55,7 @@ class Pump:
         self._note_damage()
         if batch.records:
             self._on_batch(batch.records)
+        self.caught_up = batch.whole
         return len(batch.records) + len(batch.contents)
 
     def _note_failure(self, reason: str) -> None:
