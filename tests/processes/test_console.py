@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from flumegate.console import application, endpoints
-from flumegate.console.application import Endpoint
+from flumegate.console.endpoint import Endpoint
 from flumegate.console.permission import Permission
 from flumegate.processes.console import Console
 from rig.gateway import Gateway, run_gateway
