@@ -289,6 +289,7 @@ def test_limits_that_nobody_could_hold_stop_the_start(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'flumegate.db'}"
     data = tmp_path / "data"
     with run_gateway(config=settings(url, server={"workers": 2}), data_dir=data) as gateway:
+        until_kept(data)
         with opened(url) as database:
             add_key(database, pepper(gateway), ONE, "k1", limits=Limits(requests_per_minute=5))
         gateway.output.wait_for("limits_not_held")
@@ -297,6 +298,10 @@ def test_limits_that_nobody_could_hold_stop_the_start(tmp_path: Path) -> None:
         assert gateway.process.wait(30) == 1
         gateway.output.wait_for("the limits of key k1 cannot be held")
         assert "redis.url" in gateway.logs()
+    (data / STATE_NAME).unlink()
+    with run_gateway(config=settings(url, server={"workers": 2}), data_dir=data, wait=False) as gateway:
+        assert gateway.process.wait(60) == 1
+        gateway.output.wait_for("database_refused")
     with run_gateway(config=settings(url), data_dir=data) as gateway:
         assert answer(gateway, ONE) == (200, "")
 

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +26,7 @@ from flumegate.processes import boot, settings, tally
 from flumegate.processes.banner import banner
 from flumegate.processes.console import Console
 from flumegate.processes.control_end import ControlEnd, WorkerLine
+from flumegate.processes.desk import DeskOpening
 from flumegate.processes.first_start import StartRefusedError
 from flumegate.processes.link import Hello, Question, Report
 from flumegate.processes.recording import Recording
@@ -35,9 +36,6 @@ from flumegate.processes.state import Standing, State
 from flumegate.processes.watch import POLL_SECONDS, Watch
 from flumegate.records.balance import Balance
 from flumegate.records.stored import Stored
-
-if TYPE_CHECKING:
-    from flumegate.manage.desk import Desk
 
 _T = TypeVar("_T")
 OPTIONS = ("boot", "shelf", "tally", "mock-port", "lock", "config")
@@ -77,10 +75,9 @@ class Control:
             kept.facts.console,
             Path(kept.facts.data_dir),
             self.link,
-            desk=self.open_desk,
+            desk=DeskOpening(self.recording, lambda: self.kept, self.changed),
             snapshot=lambda: self.kept.snapshot,
         )
-        self._desk: Desk | None = None
         self.looking = ThreadPoolExecutor(LOOKING_THREADS, thread_name_prefix="look-up")
         self.watch = Watch(kept.watched)
         self.stopping = asyncio.Event()
@@ -213,14 +210,15 @@ class Control:
             for name in astray(self.kept.snapshot, standing.state):
                 log.event("warning", "credential_unused", credential=name, reason="its provider is at another host now")
         self.recording.away = standing.keys_are != CURRENT
-        fresh = self.kept.following(self.kept, standing)
-        changed = fresh.snapshot.version != self.kept.snapshot.version
-        self.kept = fresh
-        if changed:
-            self.publish(fresh.snapshot)
-        reason = self.kept.may_limit() if standing.state is not None and standing.state.limited else None
-        if reason and not self.uncounted:
-            log.event("error", "limits_not_held", whose=standing.state and standing.state.limited, reason=reason)
+        before, self.kept = self.kept, self.kept.following(self.kept, standing)
+        if self.kept.snapshot.version != before.snapshot.version:
+            self.publish(self.kept.snapshot)
+        reason = self.kept.uncounted()
+        if reason and before.standing.state is None:
+            # What a start that knew it would have refused.
+            self.refuse(reason)
+        elif reason and not self.uncounted:
+            log.event("error", "limits_not_held", reason=reason)
         self.uncounted = bool(reason)
 
     def refuse(self, reason: str) -> None:
@@ -229,27 +227,6 @@ class Control:
         if self.first:
             with contextlib.suppress(boot.ChannelClosedError):
                 self.channel.send("refused", 1)
-
-    def open_desk(self) -> Desk | None:
-        """Return where operations on the database are done; None as long as the master keys are not known.
-
-        May be called in any thread; the first time it waits for the database's library.
-        """
-        kept = self.kept
-        if self._desk is None and kept.ring is not None:
-            from flumegate.manage.audit import HEAD_NAME  # noqa: PLC0415 - see below
-            from flumegate.manage.desk import Desk  # noqa: PLC0415 - loads SQLAlchemy, which a start must not wait for
-
-            self._desk = Desk(
-                self.recording.database(),
-                kept.ring,
-                kept.pepper,
-                hosts=lambda: {name: each.host for name, each in self.kept.snapshot.providers.items()},
-                may_limit=lambda: self.kept.may_limit(),  # noqa: PLW0108 - `kept` is replaced by each reload
-                changed=self.changed,
-                head=Path(kept.facts.data_dir) / HEAD_NAME,
-            )
-        return self._desk
 
     def changed(self) -> None:
         """Push what was changed in the database to the workers; may be called in any thread."""

@@ -88,6 +88,12 @@ class Settings:
         """How long records are kept."""
         return self.loaded.config.records.retention_days if self.loaded else self.facts.retention_days
 
+    def uncounted(self) -> str | None:
+        """Return whose limits nobody can hold, and why; None = all that there are can be held."""
+        state = self.standing.state
+        reason = self.may_limit() if state is not None and state.limited else None
+        return f"{state.limited} cannot be held: {reason}" if state is not None and reason else None
+
     @property
     def scheme(self) -> str:
         """What clients speak: http or https."""
@@ -112,6 +118,7 @@ class Settings:
         if key and key.created:
             first_start.keep_client_key(folder, key)
             log.event("info", "client_key_made", kept_in=folder / "client.key")
+        _refuse_uncounted(self.standing, loaded, self.facts.workers)
         configured = _compile(loaded, self.snapshot.version, self.pepper, key, self.mock_port)
         fresh = replace(self, loaded=loaded, key=key, configured=configured)
         if fresh.ring is not None:
@@ -202,7 +209,7 @@ def start(config: Path | None, mock_port: int | None, channel: boot.Channel) -> 
     kept_state = KeptState(folder, ring)
     facts = _facts(loaded, str(first_start.link_path(folder)))
     standing = _standing(kept_state, facts.database_url)
-    _refuse_uncounted(standing, loaded)
+    _refuse_uncounted(standing, loaded, facts.workers)
     log.configure(log.level(facts.log_level), log.layout(facts.log_layout), "control")
     _print_warnings(loaded)
     # Before the Snapshot is compiled: sockets and workers come up meanwhile.
@@ -333,9 +340,9 @@ def _standing(kept_state: KeptState, database_url: str) -> Standing:
     return Standing(state, STALE if unread else CURRENT)
 
 
-def _refuse_uncounted(standing: Standing, loaded: Loaded) -> None:
-    config, state = loaded.config, standing.state
-    reason = may_limit(config.server.workers, shared=config.redis.url is not None)
+def _refuse_uncounted(standing: Standing, loaded: Loaded, workers: int) -> None:
+    state = standing.state
+    reason = may_limit(workers, shared=loaded.config.redis.url is not None)
     if state is not None and state.limited and reason:
         raise StartRefusedError(f"{state.limited} cannot be held: {reason}")
 
