@@ -107,7 +107,8 @@ class Control:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.console.close()
             if self.state is not None:
-                await asyncio.to_thread(self.state.finish, FLUSH_SECONDS)
+                # Told, not waited for: a database that does not answer may hold it up, and it has nothing to lose.
+                self.state.finish(0)
             self.link.close()
             if not await asyncio.to_thread(self.recording.finish, FLUSH_SECONDS):
                 log.event("warning", "records_left_in_spool", remedy="they are stored at the next start")

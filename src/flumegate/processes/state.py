@@ -31,6 +31,8 @@ POLL_SECONDS = 0.5
 """With the time that reading takes, what another machine has revoked is refused here within a second."""
 KEEP_SECONDS = 60.0
 """How often the kept state is confirmed where nothing has changed: its age counts at the next start."""
+LOOK_SECONDS = 1.0
+"""How long it may take for one number; then a key that is unknown is no longer called wrong."""
 LOAD_SECONDS = 30.0
 """How long the database may take for all of it."""
 _EFFECTS: dict[str, tuple[log.Level, str]] = {
@@ -150,7 +152,7 @@ class State:
         if not self._ring.installation:
             with database.transaction() as connection:
                 self._ring = claim(connection, self._ring)
-        with database.reader() as connection:
+        with database.reader(seconds=LOOK_SECONDS) as connection:
             installation, changes = installation_of(connection), count_changes(connection)
         if installation != self._ring.installation:
             # Another database stands in its place: who it is, and whether we can open it, is asked anew.
