@@ -73,6 +73,10 @@ COMMANDS = (
     Command("audit list", "flumegate.cli.audit:list_audit", "Show who did what."),
     Command("audit verify", "flumegate.cli.audit:verify_audit", "Prove that the audit trail is whole."),
     Command("audit export", "flumegate.cli.audit:export_audit", "Write the audit trail as JSON lines."),
+    Command("db migrate", "flumegate.cli.storage:migrate", "Bring the database to this release's schema."),
+    Command("db status", "flumegate.cli.storage:status", "Say where the database's schema stands."),
+    Command("db rotate-keys", "flumegate.cli.storage:rotate_keys", "Seal stored secrets under a new master key."),
+    Command("doctor", "flumegate.cli.doctor:doctor", "Look for what keeps the gateway from working."),
     Command("import litellm", "flumegate.cli.foreign:import_litellm", "Read a LiteLLM configuration as ours."),
 )
 GROUPS = {
@@ -85,6 +89,7 @@ GROUPS = {
     "credential": "Manage the stored credentials of providers.",
     "token": "Manage who may operate the gateway.",
     "audit": "Read and prove the audit trail.",
+    "db": "Look after the database.",
     "import": "Take over from another gateway.",
 }
 """First words that several commands share."""
