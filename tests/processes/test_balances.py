@@ -16,6 +16,7 @@ from flumegate.store.database import Database
 from flumegate.store.ingest import Ingest
 from rig.databases import ENGINES, add_budget, add_key, opened, url_of
 from rig.gateway import Answer, Gateway, run_gateway
+from rig.postgres import postgres_cluster
 from rig.records import make_record
 
 NOW = 1_700_000_000.0
@@ -181,3 +182,25 @@ def test_a_worker_that_starts_while_the_database_is_away_counts_on(tmp_path: Pat
         assert verdict(gateway) == (200, "")
         kill_worker(gateway, 4)
         assert verdict(gateway) == (429, "request_quota_exceeded")
+
+
+def test_a_worker_that_starts_while_the_server_is_frozen_counts_on() -> None:
+    """Nothing that asks for a balance waits for a database that says nothing."""
+    with postgres_cluster() as cluster:
+        url = cluster.create_database()
+        with run_gateway(config=settings(url)) as gateway:
+            gateway.output.wait_for("keys_current")
+            with opened(url) as database:
+                add_key(database, (gateway.data_dir / "pepper").read_bytes(), ONE, "k1", limits=Limits(max_requests=3))
+            assert verdict(gateway) == (200, "")
+            cluster.freeze()
+            gateway.output.wait_for("keys_stale")
+            kill_worker(gateway, 2)
+            assert verdict(gateway) == (200, "")
+            kill_worker(gateway, 3)
+            assert verdict(gateway) == (200, "")
+            assert verdict(gateway) == (429, "request_quota_exceeded")
+            cluster.thaw()
+            gateway.output.wait_for("keys_current", count=2)
+            kill_worker(gateway, 4)
+            assert verdict(gateway) == (429, "request_quota_exceeded")
