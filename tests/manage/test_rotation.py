@@ -14,6 +14,7 @@ from flumegate.manage.rotation import (
     claim,
     installation_of,
     rotate,
+    share_pepper,
     unreadable,
 )
 from flumegate.manage.seal import Credential, Ring, read_master_key, seal_credential, unseal_credential
@@ -107,16 +108,18 @@ def test_rotation_seals_everything_anew(database: Database) -> None:
         store(connection, ring, "groq/eu", "two", "p1")
         store(connection, ring.of(ring.installation), "groq", "three", "p1")
         trail = key_of(connection, ring)
+        assert share_pepper(connection, ring, b"the first") == b"the first"
     both = Ring([NEW, OLD])
     with database.transaction() as connection:
         planned = rotate(connection, both, dry_run=True)
-        assert (planned.resealed, planned.kept, planned.key) == (4, 0, NEW.id.hex())
+        assert (planned.resealed, planned.kept, planned.key) == (5, 0, NEW.id.hex())
         assert opened(connection, ring) == ["one", "three", "two"]
         assert rotate(connection, both) == planned
-        assert rotate(connection, both)._replace(resealed=4, kept=0) == planned
+        assert rotate(connection, both)._replace(resealed=5, kept=0) == planned
     with database.transaction() as connection:
         alone = claim(connection, Ring([NEW]))
         assert key_of(connection, alone) == trail
+        assert share_pepper(connection, alone, b"another machine's") == b"the first"
         assert opened(connection, alone) == ["one", "three", "two"]
         with pytest.raises(WrongMasterKeyError):
             claim(connection, Ring([OLD]))

@@ -21,7 +21,7 @@ from flumegate.store.database import Database
 from flumegate.store.tables import keys as table
 from rig.databases import ENGINES, add_key, opened, revoke_key, url_of
 from rig.gateway import Gateway, run_gateway
-from rig.postgres import postgres_cluster
+from rig.postgres import Postgres, postgres_cluster
 
 PEPPER = b"p" * 32
 RING = Ring([read_master_key("a-master-key-for-tests-0123456789-abcdef")])
@@ -42,6 +42,7 @@ class Watched:
         self.thread = State(
             database=lambda: database,
             ring=ring,
+            pepper=PEPPER,
             kept=self.kept,
             standing=Standing(self.kept.read(), STALE),
             max_age=lambda: max_age,
@@ -266,6 +267,31 @@ def test_a_server_that_is_away_stops_no_key_that_is_known(tmp_path: Path) -> Non
             cluster.start()
             again.output.wait_for("keys_current")
             until(again, TWO, (401, "invalid_api_key"))
+
+
+def test_machines_of_one_installation_know_the_same_keys(tmp_path: Path, postgres: Postgres) -> None:
+    """They share a database and the master key; what keys are hashed with the first one gives to the others."""
+    url = postgres.create_database()
+    env = {"MASTER": "a-master-key-of-all-machines-0123456789"}
+    config = settings(url, encryption={"keys": ["env:MASTER"]})
+    with (
+        run_gateway(config=config, env=env) as first,
+        opened(url) as database,
+    ):
+        first.output.wait_for("keys_current")
+        with run_gateway(config=config, env=env, data_dir=tmp_path / "data") as second:
+            second.output.wait_for("keys_current")
+            add_key(database, pepper(first), ONE, "k1")
+            for gateway in (first, second):
+                until(gateway, ONE, (200, ""))
+                until(gateway, OWN, (200, ""))
+            assert pepper(second) == pepper(first)
+            revoke_key(database, "k1")
+            for gateway in (first, second):
+                until(gateway, ONE, (401, "invalid_api_key"))
+            assert second.stop() == 0
+        with run_gateway(config=config, env=env, data_dir=tmp_path / "data") as again:
+            assert answer(again, OWN) == (200, "")
 
 
 def test_keys_that_nobody_confirms_expire(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Table, select, update
 
-from flumegate.manage.audit import KEY_NAME, KEY_PLACE
+from flumegate.manage.audit import KEY_PLACE
 from flumegate.manage.seal import Place, Ring, UnsealError
 from flumegate.store.tables import meta, project_credentials, provider_credentials
 
@@ -21,6 +21,8 @@ INSTALLATION = "installation"
 CANARY = "seal_probe"
 _CANARY_PLACE = Place("meta", CANARY, "value")
 _CANARY_TEXT = b"flumegate"
+PEPPER = "pepper"
+_PEPPER_PLACE = Place("meta", PEPPER, "value")
 SEALED: dict[Table, tuple[str, ...]] = {
     project_credentials: ("project", "provider"),
     provider_credentials: ("provider",),
@@ -86,6 +88,19 @@ def claim(connection: Connection, ring: Ring) -> Ring:
         return bound
     check_canary(bound, canary)
     return bound
+
+
+def share_pepper(connection: Connection, ring: Ring, own: bytes) -> bytes:
+    """Return the secret that keys are hashed with on every machine of the installation; the first one gives its own.
+
+    Raises:
+        UnsealError: it does not open, though the canary did.
+    """
+    sealed = connection.execute(select(meta.c.value).where(meta.c.name == PEPPER)).scalar()
+    if sealed is not None:
+        return ring.unseal(bytes.fromhex(sealed), _PEPPER_PLACE)
+    connection.execute(meta.insert().values(name=PEPPER, value=ring.seal(own, _PEPPER_PLACE).hex()))
+    return own
 
 
 def check_canary(ring: Ring, canary: str) -> None:
@@ -168,10 +183,11 @@ def _all_sealed(connection: Connection) -> Iterator[_Sealed]:
 
             # The library's names are a kind of text of their own.
             yield _Sealed(Place(str(table.name), "/".join(parts), "sealed"), bytes(sealed), replace)
-    trail = connection.execute(select(meta.c.value).where(meta.c.name == KEY_NAME)).scalar()
-    if trail is not None:
+    for place in (KEY_PLACE, _PEPPER_PLACE):
+        value = connection.execute(select(meta.c.value).where(meta.c.name == place.row)).scalar()
+        if value is not None:
 
-        def write(fresh: bytes) -> None:
-            connection.execute(update(meta).where(meta.c.name == KEY_NAME).values(value=fresh.hex()))
+            def write(fresh: bytes, name: str = place.row) -> None:
+                connection.execute(update(meta).where(meta.c.name == name).values(value=fresh.hex()))
 
-        yield _Sealed(KEY_PLACE, bytes.fromhex(trail), write)
+            yield _Sealed(place, bytes.fromhex(value), write)

@@ -34,6 +34,8 @@ class DatabaseState(msgspec.Struct, frozen=True):
     as_of: float
     """When it was read, or was last seen to be unchanged: Unix time."""
     installation: str
+    pepper: bytes = b""
+    """What keys are hashed with on every machine of the installation."""
     keys: list[tuple[bytes, Key]] = []
     """By digest; empty once they stand in the key table."""
     key_count: int = 0

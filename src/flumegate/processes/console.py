@@ -39,6 +39,7 @@ class Console:
         *,
         desk: Callable[[], Desk | None] = lambda: None,
         snapshot: Callable[[], Snapshot | None] = lambda: None,
+        ready: Callable[[], object] = lambda: None,
     ) -> None:
         """Take the parts.
 
@@ -48,12 +49,14 @@ class Console:
             workers: whom questions about the running gateway go to.
             desk: returns where operations on the database are done; may wait the first time; None = nowhere yet.
             snapshot: returns what the workers have now.
+            ready: waits, for a moment at most, for what the desk needs.
         """
         self._address = address
         self._folder = folder
         self._workers = workers
         self._desk = desk
         self._snapshot = snapshot
+        self._ready = ready
         self._opening: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
 
@@ -99,7 +102,8 @@ class Console:
         from flumegate.console.application import build  # noqa: PLC0415
         from flumegate.console.listener import Listener  # noqa: PLC0415
 
-        # It waits for the database's library here, in the thread, and not in the first request.
+        # It waits for the database and its library here, in the thread, and not in the first request.
+        self._ready()
         self._desk()
         return Listener(build(self._workers, token, self._desk, self._snapshot))
 

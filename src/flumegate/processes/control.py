@@ -44,6 +44,8 @@ NICENESS = 5
 LOOKING_THREADS = 2
 """For workers' questions: a slow database must not keep a reload waiting."""
 FLUSH_SECONDS = 2.5
+READ_SECONDS = 2.0
+"""How long the console waits for the database before it opens; some of it works without."""
 ORPHANED_SECONDS = 7.0
 """How long to wait for orphaned workers to finish before the last records are stored."""
 
@@ -77,6 +79,7 @@ class Control:
             self.link,
             desk=DeskOpening(self.recording, lambda: self.kept, self.changed),
             snapshot=lambda: self.kept.snapshot,
+            ready=self._await_state,
         )
         self.looking = ThreadPoolExecutor(LOOKING_THREADS, thread_name_prefix="look-up")
         self.watch = Watch(kept.watched)
@@ -196,6 +199,7 @@ class Control:
         self.state = State(
             database=self.recording.database,
             ring=kept.ring,
+            pepper=kept.pepper,
             kept=kept.kept_state,
             standing=kept.standing,
             max_age=lambda: self.kept.keys_max_age,
@@ -203,6 +207,10 @@ class Control:
             on_refusal=tell(self.refuse),
         )
         self.state.start()
+
+    def _await_state(self) -> None:
+        if self.state is not None:
+            self.state.read.wait(READ_SECONDS)
 
     def take_standing(self, standing: Standing) -> None:
         """Publish what the database says, if that changes what workers know."""

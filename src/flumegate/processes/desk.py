@@ -29,9 +29,11 @@ class DeskOpening:
         self._desk: Desk | None = None
 
     def __call__(self) -> Desk | None:
-        """Return the desk; None as long as the master keys are not known."""
+        """Return the desk; None as long as the master keys, or what keys are hashed with, are not known."""
         settings = self._settings()
-        if self._desk is None and settings.ring is not None:
+        if settings.ring is None or settings.standing.state is None:
+            return None
+        if self._desk is None or self._desk.pepper != settings.pepper:
             # Here: they load SQLAlchemy, and a start does not wait for that.
             from flumegate.manage.audit import HEAD_NAME  # noqa: PLC0415
             from flumegate.manage.desk import Desk  # noqa: PLC0415

@@ -133,11 +133,24 @@ class Settings:
 
         The Snapshot's version is higher than theirs only if something in it differs.
         """
+        settings = self._hashing_by(standing)
         version = before.snapshot.version
-        merged = msgspec.structs.replace(overlay(self.configured, *standing), version=version)
+        merged = msgspec.structs.replace(overlay(settings.configured, *standing), version=version)
         if merged != before.snapshot:
-            return replace(self, snapshot=msgspec.structs.replace(merged, version=version + 1), standing=standing)
-        return replace(self, snapshot=before.snapshot, standing=standing)
+            return replace(settings, snapshot=msgspec.structs.replace(merged, version=version + 1), standing=standing)
+        return replace(settings, snapshot=before.snapshot, standing=standing)
+
+    def _hashing_by(self, standing: Standing) -> Settings:
+        """Return these with the pepper that all machines of the installation have, which is then this one's, too."""
+        pepper = standing.state.pepper if standing.state is not None else b""
+        if not pepper or pepper == self.pepper or self.loaded is None:
+            return self
+        try:
+            first_start.write_private(Path(self.facts.data_dir) / "pepper", pepper)
+        except StartRefusedError as problem:
+            log.event("warning", "pepper_not_kept", reason=problem, effect="the next start learns it anew")
+        configured = _compile(self.loaded, self.snapshot.version, pepper, self.key, self.mock_port)
+        return replace(self, pepper=pepper, configured=configured)
 
     @property
     def keys_max_age(self) -> float:
@@ -229,7 +242,8 @@ def start(config: Path | None, mock_port: int | None, channel: boot.Channel) -> 
         loaded=loaded,
         offer=_offer(folder, pepper),
     )
-    return replace(kept, snapshot=overlay(compiled, *standing))
+    kept = kept.following(kept, standing)
+    return replace(kept, snapshot=msgspec.structs.replace(kept.snapshot, version=1))
 
 
 def resume(config: Path | None, mock_port: int | None, channel: boot.Channel, shelf: Shelf) -> Settings:

@@ -58,6 +58,7 @@ class State:
         *,
         database: Callable[[], Database],
         ring: Ring,
+        pepper: bytes,
         kept: KeptState,
         standing: Standing,
         max_age: Callable[[], float],
@@ -69,6 +70,7 @@ class State:
         Args:
             database: returns the store, and may wait for it.
             ring: the master keys.
+            pepper: what keys are hashed with here, as long as the database says nothing else.
             kept: the files of the data folder.
             standing: what was known at the start.
             max_age: returns for how long keys are believed that nobody confirms.
@@ -77,6 +79,7 @@ class State:
         """
         self._database = database
         self._ring = ring
+        self._pepper = pepper
         self._kept = kept
         self._standing = standing
         self._max_age = max_age
@@ -84,6 +87,8 @@ class State:
         self._on_refusal = on_refusal
         self._confirmed_at = standing.state.as_of if standing.state is not None else time.time()
         self._kept_at = 0.0
+        self.read = threading.Event()
+        """Set once the database has been read."""
         self._stop = threading.Event()
         self._look_now = threading.Event()
         self._thread = threading.Thread(target=self._run, name="state", daemon=True)
@@ -141,31 +146,38 @@ class State:
             self._kept.write(fresh)
             self._kept_at = fresh.as_of
         self._stand(Standing(fresh, CURRENT))
+        self.read.set()
 
     def _read(self, database: Database) -> DatabaseState:
         """Return what the database says now; what is known already where nothing has changed."""
         # Here: see above.
-        from flumegate.manage.rotation import claim, installation_of  # noqa: PLC0415
+        from flumegate.manage.rotation import installation_of  # noqa: PLC0415
         from flumegate.store.changes import count_changes  # noqa: PLC0415
 
         now = time.time()
         if not self._ring.installation:
-            with database.transaction() as connection:
-                self._ring = claim(connection, self._ring)
+            self._claim(database)
         with database.reader(seconds=LOOK_SECONDS) as connection:
             installation, changes = installation_of(connection), count_changes(connection)
         if installation != self._ring.installation:
             # Another database stands in its place: who it is, and whether we can open it, is asked anew.
-            with database.transaction() as connection:
-                self._ring = claim(connection, self._ring)
+            self._claim(database)
         known = self._standing.state
         if known is not None and (known.changes, known.installation) == (changes, self._ring.installation):
             return msgspec.structs.replace(known, as_of=now)
         with database.reader(seconds=LOAD_SECONDS) as connection:
-            fresh = load_state(connection, self._ring, now)
+            fresh = msgspec.structs.replace(load_state(connection, self._ring, now), pepper=self._pepper)
         for each in fresh.unreadable:
             log.event("error", "row_unusable", row=each, remedy="store it again")
         return self._kept.write_table(fresh)
+
+    def _claim(self, database: Database) -> None:
+        from flumegate.manage.rotation import claim, share_pepper  # noqa: PLC0415 - see above
+
+        with database.transaction() as connection:
+            ring = claim(connection, self._ring)
+            self._pepper = share_pepper(connection, ring, self._pepper)
+        self._ring = ring
 
     def _stand(self, standing: Standing, reason: str = "") -> None:
         before, self._standing = self._standing, standing
