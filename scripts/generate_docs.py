@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a script, not a package
-"""Writes the generated files: docs/configuration.md, providers.md and translation.md, and flumegate.example.yaml.
+"""Writes the generated files: pages below docs/ that follow from the code, and flumegate.example.yaml.
 
 `python scripts/generate_docs.py` writes them, `--check` only says which are stale (exit 1). A test runs the check, so
 that neither a setting nor a loss can change without its page.
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+import management_page
 import translation_page
 
 from flumegate.config.aliases import RETRY_MEMBERS, SECTIONS
@@ -25,6 +26,7 @@ from flumegate.providers.rows import ROWS, Row
 ROOT = Path(__file__).parent.parent
 _NOTICE = "scripts/generate_docs.py writes this file from the settings' own definitions; change it there."
 
+_API_NOTICE = "scripts/generate_docs.py writes this file from the console's own description; change it there."
 _TRANSLATION_NOTICE = "scripts/generate_docs.py writes this file from tests/golden/expected; change the text there."
 
 
@@ -33,6 +35,7 @@ def pages() -> dict[str, str]:
     return {
         "docs/configuration.md": _configuration_page(),
         "docs/providers.md": _providers_page(),
+        "docs/management-api.md": management_page.page(_API_NOTICE),
         "docs/translation.md": translation_page.page(ROOT, _TRANSLATION_NOTICE),
         "flumegate.example.yaml": _example(),
     }

@@ -1,4 +1,7 @@
-"""`flumegate doctor` and `flumegate db`: the checkup of a healthy gateway, and of one with something wrong."""
+"""`flumegate doctor` and `flumegate db` as a user runs them: a healthy gateway, and one with something wrong.
+
+They prove check_machine, check_store, check_network and storage.
+"""
 
 from __future__ import annotations
 

@@ -50,6 +50,19 @@ def build(
     Raises:
         UndeclaredError: an endpoint declares no permission.
     """
+    app = compose()
+    app.state.workers = workers
+    app.state.desk = desk
+    app.state.snapshot = snapshot
+    return Guard(app, token, _find_in(desk))
+
+
+def compose() -> FastAPI:
+    """Return the application without its surroundings: good for its description.
+
+    Raises:
+        UndeclaredError: an endpoint declares no permission.
+    """
     app = FastAPI(
         title="Flumegate management API",
         version=__version__,
@@ -58,9 +71,6 @@ def build(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.workers = workers
-    app.state.desk = desk
-    app.state.snapshot = snapshot
     for endpoint in ENDPOINTS:
         app.add_api_route(
             endpoint.path,
@@ -83,7 +93,7 @@ def build(
     app.add_exception_handler(HTTPException, problems.tell_routing_error)
     app.add_exception_handler(RequestValidationError, problems.tell_invalid)
     app.add_exception_handler(Exception, problems.tell_bug)
-    return Guard(app, token, _find_in(desk))
+    return app
 
 
 def _find_in(desk: Callable[[], Desk | None]) -> Find:
