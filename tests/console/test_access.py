@@ -124,3 +124,17 @@ async def test_ids_of_a_request_are_taken_and_told_again(tmp_path: Path, sqlite_
         answer = await client.get("/manage/self", headers={"x-request-id": "a b", "x-correlation-id": "x" * 65})
         assert answer.headers["x-request-id"] != "a b"
         assert "x-correlation-id" not in answer.headers
+
+
+async def test_what_a_role_may_not_do_is_audited(tmp_path: Path, desk: Bench) -> None:
+    """With whom, what and from where; what the token was used for is not lost because it was refused."""
+    issued = tokens.create(desk, actor(), "eve", "viewer")
+    async with opened(tmp_path, desk) as (client, _):
+        assert (await client.post("/manage/keys", json={}, headers=bearer(issued.text))).status_code == 403
+        (entry, *_) = (await client.get("/manage/audit")).json()["entries"]
+    assert (entry["actor"], entry["action"], entry["outcome"]) == (
+        f"token:{issued.token.id}",
+        "console.access",
+        "denied",
+    )
+    assert (entry["details"]["method"], entry["details"]["endpoint"]) == ("POST", "/manage/keys")

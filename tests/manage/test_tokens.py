@@ -7,7 +7,7 @@ import pytest
 from flumegate.manage import tokens
 from flumegate.manage.actor import ROLES, Role, may_give
 from flumegate.manage.workers import RefusedError
-from rig.desk import Bench, actor
+from rig.desk import NOW, Bench, actor
 
 
 def test_a_token_is_valid_until_its_end(desk: Bench) -> None:
@@ -52,3 +52,11 @@ def test_revoking_again_is_no_error(desk: Bench) -> None:
     with pytest.raises(RefusedError) as refused:
         tokens.revoke(desk, actor(), "gone")
     assert refused.value.code == "token_not_found"
+
+
+def test_when_a_token_was_last_used_is_known_to_the_minute(desk: Bench) -> None:
+    issued = tokens.create(desk, actor(), "ops", "viewer")
+    for later, noted in ((0, 0), (59, 0), (61, 61)):
+        desk.time.now = NOW + later
+        assert tokens.find_valid(desk, issued.text) is not None
+        assert tokens.find(desk, issued.token.id).last_used_at == NOW + noted

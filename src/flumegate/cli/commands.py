@@ -77,6 +77,7 @@ COMMANDS = (
     Command("db status", "flumegate.cli.storage:status", "Say where the database's schema stands."),
     Command("db rotate-keys", "flumegate.cli.storage:rotate_keys", "Seal stored secrets under a new master key."),
     Command("doctor", "flumegate.cli.doctor:doctor", "Look for what keeps the gateway from working."),
+    Command("completion", "flumegate.cli.completion:completion", "Print a completion script for a shell."),
     Command("import litellm", "flumegate.cli.foreign:import_litellm", "Read a LiteLLM configuration as ours."),
 )
 GROUPS = {

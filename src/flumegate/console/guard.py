@@ -18,6 +18,7 @@ from typing import NamedTuple
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from flumegate import log
 from flumegate.console.permission import NOBODY, PERMISSIONS
 from flumegate.console.problems import ConsoleError, problem
 from flumegate.console.tries import Tries
@@ -124,6 +125,7 @@ class Guard:
             return found
         self._slow_down(address)
         self._tries.count(address, self._clock())
+        log.event("warning", "admin_token_refused", client=address)  # at most as often as an address may try
         raise ConsoleError(
             401,
             "invalid_admin_token",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from fastapi import Request, Response
@@ -15,7 +16,7 @@ from starlette.routing import Route
 
 from flumegate import log
 from flumegate.log import visible
-from flumegate.manage.desk import ReplayedError
+from flumegate.manage.desk import Desk, Entry, ReplayedError
 from flumegate.manage.workers import RefusedError
 from flumegate.store.errors import QueryTooSlow
 
@@ -76,10 +77,20 @@ async def tell_console_error(request: Request, error: Exception) -> JSONResponse
     """Answer with a ConsoleError, or with what an operation refused."""
     request_id = request.state.request_id
     if isinstance(error, ConsoleError):
+        if error.code == "permission_denied":
+            await _audit_denial(request)
         return problem(error.status, error.code, error.message, request_id, error.headers)
     if isinstance(error, RefusedError):
         return problem(_STATUS.get(error.code, 400), error.code, error.message, request_id, facts=error.facts)
     raise error
+
+
+async def _audit_denial(request: Request) -> None:
+    """Note who wanted to do what their role may not."""
+    desk: Desk | None = request.app.state.desk()
+    if desk is not None:
+        actor = request.state.actor._replace(endpoint=request.scope["route"].path)
+        await asyncio.to_thread(desk.note_refusal, actor, Entry("console.access"), "permission_denied")
 
 
 async def tell_replay(request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -11,7 +12,11 @@ from flumegate.manage.actor import Actor, Role, may_give
 from flumegate.manage.desk import Desk, Entry, refuse
 from flumegate.manage.grants import check_name
 from flumegate.store import tokens as rows
+from flumegate.store.errors import RowRefused, StoreUnavailable
 from flumegate.store.tokens import AdminToken
+
+_NOTED_EVERY_SECONDS = 60.0
+"""How exact `last_used_at` is: a token that is used all the time costs no write each time."""
 
 
 class IssuedToken(NamedTuple):
@@ -95,7 +100,13 @@ def find_valid(desk: Desk, text: str) -> AdminToken | None:
         return None
     with desk.reading() as connection:
         found = rows.find_by_digest(connection, mint.digest_of(desk.pepper, text))
-    return found if found is not None and state_of(found, desk.clock()) == "active" else None
+    now = desk.clock()
+    if found is None or state_of(found, now) != "active":
+        return None
+    if now - found.last_used_at >= _NOTED_EVERY_SECONDS:
+        with suppress(StoreUnavailable, RowRefused), desk.database.transaction() as connection:
+            rows.note_use(connection, found.id, now)
+    return found
 
 
 def state_of(token: AdminToken, now: float) -> str:
