@@ -87,6 +87,17 @@ def test_what_comes_out_is_a_configuration_that_starts(tmp_path: Path) -> None:
     assert config.routing.timeout == 90
 
 
+def test_prices_are_taken_in_our_unit(tmp_path: Path) -> None:
+    """Theirs are for a token, ours for a million."""
+    params = {"model": "openai/m", "api_key": "os.environ/A", "input_cost_per_token": 2.5e-06}
+    entry = {"model_name": "m", "litellm_params": params, "model_info": {"output_cost_per_token": 0.00001, "id": "x"}}
+    imported = convert({"model_list": [entry]})
+    assert imported.tree["prices"] == {"openai/m": {"input": 2.5, "output": 10.0}}
+    path = tmp_path / "flumegate.yaml"
+    path.write_text(as_text(imported), encoding="utf-8")
+    assert load(path, {"A": "sk-a-real-looking-key"}).config.prices["openai/m"].output == 10.0
+
+
 def test_every_entry_is_accounted_for() -> None:
     """With a reason where it has no counterpart."""
     told = {note.path: note for note in convert(THEIRS).notes}

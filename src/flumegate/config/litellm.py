@@ -23,16 +23,21 @@ _TARGET_LEFT = {
     "rpm": "limits of a target are places (max_concurrency), not rates; keys and projects have rates",
     "tpm": "limits of a target are places (max_concurrency), not rates; keys and projects have rates",
     "max_budget": "budgets belong to keys, projects and models: flumegate budget set",
-    "input_cost_per_token": "see prices in docs/configuration.md",
-    "output_cost_per_token": "see prices in docs/configuration.md",
     "max_retries": "retries are settled in routing.retry, or for a model in models.<name>.retry",
     "stream_timeout": "a stream has providers.<name>.timeouts.first_token",
 }
+_PRICES = {
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cached_input",
+    "cache_creation_input_token_cost": "cache_write",
+}
+_MILLION = 1_000_000
 _PARAMS_USED = frozenset(
     {
         "model", "api_key", "api_base", "base_url", "api_version", "custom_llm_provider", "weight", "order", "timeout",
         "max_parallel_requests", "aws_region_name", "aws_access_key_id", "aws_secret_access_key", "aws_session_token",
-        "vertex_project", "vertex_location", "vertex_ai_project", "vertex_ai_location",
+        "vertex_project", "vertex_location", "vertex_ai_project", "vertex_ai_location", *_PRICES,
     }
 )  # fmt: skip
 _DONE_OTHERWISE = {
@@ -88,6 +93,7 @@ class _Conversion:
         self._providers: dict[str, dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
         self._routing: dict[str, Any] = {}
+        self._prices: dict[str, dict[str, float]] = {}
         self._notes: list[Note] = []
         self._variables: dict[str, None] = {}
         self._read: set[str] = set()
@@ -108,9 +114,20 @@ class _Conversion:
             if name.count("*") > 1:
                 self.note(path, "left_out", "a name may hold one * here")
                 continue
-            self._add_target(path, name, params, upstream)
+            use = self._add_target(path, name, params, upstream)
+            self._read_prices(path, use, {**_mapping(_mapping(entry).get("model_info")), **params})
 
-    def _add_target(self, path: str, name: str, params: Mapping[str, Any], upstream: Upstream) -> None:
+    def _read_prices(self, path: str, use: str, told: Mapping[str, Any]) -> None:
+        prices = {
+            ours: round(float(told[theirs]) * _MILLION, 6)
+            for theirs, ours in _PRICES.items()
+            if isinstance(told.get(theirs), int | float) and 0 <= told[theirs] <= 1
+        }
+        if prices and use.count("*") <= 1:
+            self._prices[use] = prices
+            self.note(f"{path}.prices", "taken", f"prices.{use}, in dollars per million tokens")
+
+    def _add_target(self, path: str, name: str, params: Mapping[str, Any], upstream: Upstream) -> str:
         for warning in upstream.warnings:
             self.note(path, "changed", warning)
         self._variables.update(dict.fromkeys(upstream.variables))
@@ -127,6 +144,7 @@ class _Conversion:
                 why = _TARGET_LEFT.get(other, "it has no counterpart here")
                 self.note(f"{path}.litellm_params.{other}", "left_out", why)
         self.note(path, "taken", f"models.{name}: {target['use']}")
+        return str(target["use"])
 
     def _provider(self, upstream: Upstream) -> str:
         """Return the name of the provider with these settings, which is made where there is none."""
@@ -224,6 +242,8 @@ class _Conversion:
         tree: dict[str, Any] = {"providers": self._providers, "models": self._models}
         if self._routing:
             tree["routing"] = self._routing
+        if self._prices:
+            tree["prices"] = self._prices
         return Imported(tree, self._notes, list(self._variables))
 
 
