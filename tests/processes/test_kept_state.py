@@ -7,9 +7,9 @@ import pytest
 
 from flumegate.keytable import KeyTable
 from flumegate.manage.seal import Ring, read_master_key
-from flumegate.manage.state import DatabaseState
+from flumegate.manage.state import CURRENT, STALE, DatabaseState
 from flumegate.processes.first_start import StartRefusedError
-from flumegate.processes.kept_state import STATE_NAME, KeptState
+from flumegate.processes.kept_state import STATE_NAME, KeptState, Standing
 from flumegate.records.access import Key
 
 RING = Ring([read_master_key("a-master-key-for-tests-0123456789-abcdef")])
@@ -95,3 +95,16 @@ def test_a_disk_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:
     kept.write(state(3))
     with pytest.raises(StartRefusedError):
         kept.write_table(state(3, "one"))
+
+
+def test_what_was_kept_is_current_only_where_nobody_else_writes(folder: Path) -> None:
+    """SQLite has one writer; a server may have been changed meanwhile, and a database never read may hold anything."""
+    kept = KeptState(folder, RING)
+    database = folder / "flumegate.db"
+    url, server = f"sqlite:///{database}", "postgresql://u:p@h/d"
+    assert kept.standing(url) == Standing(None, CURRENT)
+    assert kept.standing(server) == Standing(None, STALE)
+    database.touch()
+    assert kept.standing(url) == Standing(None, STALE)
+    kept.write(state(3))
+    assert (kept.standing(url).keys_are, kept.standing(server).keys_are) == (CURRENT, STALE)

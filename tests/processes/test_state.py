@@ -13,8 +13,8 @@ from sqlalchemy import update
 from flumegate.manage.seal import Ring, read_master_key
 from flumegate.manage.state import CURRENT, EXPIRED, STALE
 from flumegate.processes import state as module
-from flumegate.processes.kept_state import STATE_NAME, KeptState
-from flumegate.processes.state import Standing, State
+from flumegate.processes.kept_state import STATE_NAME, KeptState, Standing
+from flumegate.processes.state import State
 from flumegate.records.access import Limits
 from flumegate.store.changes import note_change
 from flumegate.store.database import Database

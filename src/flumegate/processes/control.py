@@ -28,11 +28,12 @@ from flumegate.processes.console import Console
 from flumegate.processes.control_end import ControlEnd, WorkerLine
 from flumegate.processes.desk import DeskOpening
 from flumegate.processes.first_start import StartRefusedError
+from flumegate.processes.kept_state import Standing
 from flumegate.processes.link import Hello, Question, Report
 from flumegate.processes.recording import Recording
 from flumegate.processes.settings import Settings
 from flumegate.processes.shelf import Shelf, ShelfFullError
-from flumegate.processes.state import Standing, State
+from flumegate.processes.state import State
 from flumegate.processes.watch import POLL_SECONDS, Watch
 from flumegate.records.balance import Balance
 from flumegate.records.stored import Stored

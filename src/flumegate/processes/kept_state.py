@@ -11,16 +11,26 @@ import contextlib
 import hashlib
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from flumegate import keytable, log
 from flumegate.manage.seal import Ring, UnsealError, key_of
-from flumegate.manage.state import DatabaseState, seal_state, unseal_state
+from flumegate.manage.state import CURRENT, STALE, DatabaseState, seal_state, unseal_state
 from flumegate.processes.first_start import StartRefusedError, write_private
 
 STATE_NAME = "state.sealed"
+SQLITE = "sqlite:///"
 _TABLES_KEPT = 2
+
+
+class Standing(NamedTuple):
+    """What is known of the database."""
+
+    state: DatabaseState | None
+    """None: it was never read."""
+    keys_are: str
 
 
 class KeptState:
@@ -58,6 +68,19 @@ class KeptState:
             return None
         self._use(state.key_table)
         return state
+
+    def standing(self, database_url: str) -> Standing:
+        """Return what is known of a database before it is opened.
+
+        Raises:
+            StartRefusedError: see `read`.
+        """
+        state = self.read()
+        if not database_url.startswith(SQLITE):
+            # Other machines may have changed it meanwhile.
+            return Standing(state, STALE)
+        unread = state is None and Path(database_url.removeprefix(SQLITE)).exists()
+        return Standing(state, STALE if unread else CURRENT)
 
     def write(self, state: DatabaseState) -> None:
         """Keep a state for the next start; a disk that does not take it costs that start its patience only."""

@@ -26,17 +26,15 @@ from flumegate.manage.compile import compile_snapshot
 from flumegate.manage.limits import may_limit
 from flumegate.manage.offer import Offer, make_offer
 from flumegate.manage.seal import Ring
-from flumegate.manage.state import CURRENT, STALE, overlay
+from flumegate.manage.state import STALE, overlay
 from flumegate.processes import boot, first_start
 from flumegate.processes.banner import Start
 from flumegate.processes.first_start import ClientKey, StartRefusedError
-from flumegate.processes.kept_state import STATE_NAME, KeptState
+from flumegate.processes.kept_state import SQLITE, STATE_NAME, KeptState, Standing
 from flumegate.processes.shelf import Shelf
-from flumegate.processes.state import Standing
 from flumegate.providers.rows import BY_TYPE
 
 RESUME_SECONDS = 5.0
-_SQLITE = "sqlite:///"
 _AT_START = {
     "host": "server.listen",
     "port": "server.listen",
@@ -221,7 +219,7 @@ def start(config: Path | None, mock_port: int | None, channel: boot.Channel) -> 
     ring = _ring(loaded, folder)
     kept_state = KeptState(folder, ring)
     facts = _facts(loaded, str(first_start.link_path(folder)))
-    standing = _standing(kept_state, facts.database_url)
+    standing = kept_state.standing(facts.database_url)
     _refuse_uncounted(standing, loaded, facts.workers)
     log.configure(log.level(facts.log_level), log.layout(facts.log_layout), "control")
     _print_warnings(loaded)
@@ -344,16 +342,6 @@ def _ring(loaded: Loaded, folder: Path) -> Ring:
     return Ring(first_start.master_keys(folder, texts, sealed=folder / STATE_NAME))
 
 
-def _standing(kept_state: KeptState, database_url: str) -> Standing:
-    """Return what is known of the database before it is opened."""
-    state = kept_state.read()
-    if not database_url.startswith(_SQLITE):
-        # Other machines may have changed it meanwhile.
-        return Standing(state, STALE)
-    unread = state is None and Path(database_url.removeprefix(_SQLITE)).exists()
-    return Standing(state, STALE if unread else CURRENT)
-
-
 def _refuse_uncounted(standing: Standing, loaded: Loaded, workers: int) -> None:
     state = standing.state
     reason = may_limit(workers, shared=loaded.config.redis.url is not None)
@@ -399,7 +387,7 @@ def _facts(loaded: Loaded, link: str) -> boot.Facts:
 def _shown(database_url: str) -> str:
     """Return what may be printed of a database's URL: never its password."""
     scheme, _, rest = database_url.partition("://")
-    return database_url.removeprefix(_SQLITE) if scheme == "sqlite" else f"{scheme}://{rest.rpartition('@')[2]}"
+    return database_url.removeprefix(SQLITE) if scheme == "sqlite" else f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _example(value: snapshot.Snapshot, *, mock: bool) -> tuple[str, str]:

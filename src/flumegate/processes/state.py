@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,7 +21,7 @@ from flumegate import log
 from flumegate.manage.seal import Ring
 from flumegate.manage.state import CURRENT, EXPIRED, STALE, DatabaseState, load_state
 from flumegate.processes.first_start import StartRefusedError
-from flumegate.processes.kept_state import KeptState
+from flumegate.processes.kept_state import KeptState, Standing
 from flumegate.store.errors import QueryTooSlow, RowRefused, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -40,14 +40,6 @@ _EFFECTS: dict[str, tuple[log.Level, str]] = {
     EXPIRED: ("error", "only the keys of the configuration are served"),
     CURRENT: ("info", "all keys are served"),
 }
-
-
-class Standing(NamedTuple):
-    """What is known of the database."""
-
-    state: DatabaseState | None
-    """None: it was never read."""
-    keys_are: str
 
 
 class State:
