@@ -82,9 +82,12 @@ def settings(mock: Mock, *, workers: int, redis: str | None = None, **sections: 
 class Managed:
     """The management API of a running gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, *, opened: int = 1) -> None:
+        """Wait until it has been opened so many times: once for each control process."""
         self.gateway = gateway
-        self.port = int(gateway.wait_console().rstrip("/").rpartition(":")[2])
+        self.port = int(gateway.wait_console(count=opened).rstrip("/").rpartition(":")[2])
+        # The console opens before the store does.
+        road.eventually(lambda: self.request("GET", "/manage/keys")[0] == 200, "the store is open", seconds=60)
 
     def request(self, method: str, path: str, body: Any = None, *, token: str = "") -> tuple[int, bytes]:
         """Return status and body of one answer."""

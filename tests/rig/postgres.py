@@ -90,6 +90,10 @@ class Postgres:
         return self._run("psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder),
                          "-p", str(self.port), "-U", USER, "-d", database, "-c", statement)  # fmt: skip
 
+    def dump(self, database: str) -> str:
+        """Return everything that a database holds, as text; bytes are hexadecimal."""
+        return self._run("pg_dump", "-h", str(self.folder), "-p", str(self.port), "-U", USER, database)
+
     def freeze(self) -> None:
         """Stop all its processes: connections stay, the kernel takes new ones, and nothing is answered."""
         for pid in self._processes():

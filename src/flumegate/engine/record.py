@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from flumegate.catalog.rates import bill
 from flumegate.exchange import Exchange
 from flumegate.ir.usage import Usage
 from flumegate.records.request import Record
+
+_ISSUED = re.compile(r"((?:sk-fg|fg-at|fg-st)-[0-9A-Za-z]{8})-[0-9A-Za-z_-]{49}")
+"""A key or token as this gateway makes them, by its id and the rest."""
 
 
 def record_of(exchange: Exchange) -> Record:
@@ -30,7 +35,7 @@ def record_of(exchange: Exchange) -> Record:
         exchange.request_id.decode("latin-1"),
         exchange.started_at,
         exchange.method.decode("latin-1"),
-        exchange.path.decode("latin-1"),
+        _shown(exchange.path.decode("latin-1")),
         exchange.kind,
         exchange.family,
         exchange.lane,
@@ -38,7 +43,7 @@ def record_of(exchange: Exchange) -> Record:
         exchange.project,
         exchange.client,
         plan.provider.name if plan is not None else "",
-        exchange.model_requested,
+        _shown(exchange.model_requested),
         (plan.model if plan is not None else "") or (tap.model if tap is not None else ""),
         exchange.stream,
         exchange.status,
@@ -81,6 +86,11 @@ def _cost(exchange: Exchange, usage: Usage | None) -> tuple[int | None, str]:
         return None, ""
     # Its budgets keep what was held for it; a worker that begins later learns that from the record alone.
     return stake.held, version
+
+
+def _shown(text: str) -> str:
+    """Return what a client wrote, without the secret of a key that it put where none belongs."""
+    return _ISSUED.sub(r"\1-…", text) if "fg-" in text else text
 
 
 def _text(exchange: Exchange, name: bytes) -> str:
