@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from flumegate.manage import audit, keys
+from flumegate.manage import audit, credentials, keys
 from flumegate.manage.actor import Actor, Once
 from flumegate.manage.desk import Entry, ReplayedError, refuse
 from flumegate.manage.keys import Issued, NewKey
+from flumegate.manage.rotation import claim
+from flumegate.manage.seal import unseal_credential
 from flumegate.manage.workers import RefusedError
+from flumegate.store.credentials import find
 from rig.desk import Bench, actor
 
 
@@ -98,3 +101,20 @@ def test_a_refusal_undoes_everything_but_its_entry(desk: Bench) -> None:
     (stored,), _ = audit.search(desk, audit.Filters())
     assert (stored.entry.outcome, stored.entry.details["reason"]) == ("denied", "invalid_value")
     assert desk.pushed == 0
+
+
+def test_what_is_sealed_opens_after_a_refused_beginning(desk: Bench) -> None:
+    """The very first transaction gives the installation its id; undone, it must not be remembered by anybody."""
+
+    def perform(connection: Any) -> None:
+        desk.ring(connection)
+        raise refuse("invalid_value", "No.")
+
+    with pytest.raises(RefusedError), desk.database.transaction() as connection:
+        perform(connection)
+    credentials.put(desk, actor(), "openai", "sk-some-credential")
+    with desk.database.transaction() as connection:
+        stored = find(connection, "", "openai")
+        assert stored is not None
+        ring = claim(connection, desk.ring(connection).of(""))
+        assert unseal_credential(ring, stored.sealed, "provider_credentials", "openai").secret == "sk-some-credential"

@@ -96,10 +96,11 @@ class Desk:
         return self.database.reader()
 
     def ring(self, connection: Connection) -> Ring:
-        """Return the master keys, bound to this database's installation; the connection writes."""
-        if not self._ring.installation:
-            self._ring = claim(connection, self._ring)
-        return self._ring
+        """Return the master keys, bound to this database's installation; the connection writes.
+
+        Looked up each time: an id that was given in a transaction that was undone is nobody's.
+        """
+        return claim(connection, self._ring)
 
     def change(self, actor: Actor, entry: Entry, perform: Callable[[Connection], _T]) -> _T:
         """Do something, with its audit entry and the answer's copy, or do nothing.
