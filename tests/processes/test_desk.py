@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,34 @@ OWN = "sk-test-desk-of-the-file"
 PROVIDERS = {"up": {"type": "openai_compatible", "base_url": "http://127.0.0.1:9/v1"}}
 
 
-def call(gateway: Gateway, url: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
-    """Return status and body of one answer of the console."""
+def call(
+    gateway: Gateway, url: str, method: str, path: str, body: object = None, *, token: str | None = None
+) -> tuple[int, Any]:
+    """Return status and body of one answer of the console, as the owner or with another token."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
-    fields = {"authorization": f"Bearer {gateway.admin_token}", "content-type": "application/json"}
+    token = gateway.admin_token if token is None else token
+    fields = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
     connection.request(method, path, body=None if body is None else json.dumps(body), headers=fields)
     answer = connection.getresponse()
     told = json.loads(answer.read() or b"null")
     connection.close()
     return answer.status, told
+
+
+def test_the_setup_token_lets_the_first_owner_in_once() -> None:
+    """It is printed by the first start alone, stands in no log line, and what it is exchanged for opens the console."""
+    with run_gateway() as gateway:
+        url = gateway.wait_console()
+        (text,) = set(re.findall(r"fg-st-[0-9A-Za-z_-]+", gateway.logs()))
+        status, told = call(gateway, url, "POST", "/manage/setup", {"setup_token": text, "name": "me"}, token="")
+        assert status == 201
+        assert call(gateway, url, "GET", "/manage/keys", token=told["token"])[0] == 200
+        assert call(gateway, url, "POST", "/manage/setup", {"setup_token": text, "name": "me"}, token="")[0] == 401
+        assert gateway.stop() == 0
+        assert gateway.logs().count(text) == 1
+        with run_gateway(data_dir=gateway.data_dir) as again:
+            again.wait_console()
+            assert "fg-st-" not in again.logs()
 
 
 def test_what_is_done_at_the_desk_reaches_the_workers(tmp_path: Path) -> None:

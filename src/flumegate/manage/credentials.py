@@ -1,7 +1,7 @@
 """Credentials for providers: given once, sealed with the host that they are for, and never shown again.
 
 What is told of one is whose it is and for which provider, never a part of the secret. A project's own stand before the
-installation's, and those before the configuration's.
+configuration's, and those before the installation's: the file owns what it names.
 """
 
 from __future__ import annotations
