@@ -39,7 +39,7 @@ class Scale(NamedTuple):
 
 
 SMALL = Scale(6, 300)
-STATED = Scale(20, 20_000, stated=True)
+STATED = Scale(20, 5_000, stated=True)
 SCALES = [pytest.param(SMALL, id="small"), pytest.param(STATED, id="stated", marks=pytest.mark.faults)]
 QUICK = ("stopped", "frozen")
 """Faults that are also tried at the small scale; the others are variations of these."""

@@ -36,6 +36,8 @@ STREAM_BYTES_A_TOKEN = 200
 """Of a stream as it is passed on, with the JSON around each token: to see when one outgrows what is held for it."""
 PIECE_TOKENS = 1_024
 """Held in advance for a stream that goes on."""
+MOST_ASKED = 32
+"""Questions to control at a time: half of what a worker may have open, for others ask it, too."""
 MOST_WAIT_SECONDS = 86_400
 FORGET_SECONDS = 3_600
 """How often accounts are dropped whose period is over."""
@@ -95,6 +97,8 @@ class Meter:
         self.ledger = Ledger()
         self.ask: AskBalance = nothing_known
         self.shared: SharedQuota | None = None
+        self._asking: dict[Sought, asyncio.Task[Balance | None]] = {}
+        self._turns = asyncio.Semaphore(MOST_ASKED)
         self._forget_at = 0.0
         self._streams: dict[str, Exchange] = {}
         """Streams under way that cost money."""
@@ -158,7 +162,7 @@ class Meter:
         Raises:
             GatewayError: 503, it cannot tell.
         """
-        balance = await self.ask(Sought(tuple(holders), tuple(accounts)))
+        balance = await self._told(Sought(tuple(holders), tuple(accounts)))
         if balance is None:
             raise _unknown()
         for name in holders:
@@ -173,6 +177,19 @@ class Meter:
                 await self.shared.open(account, spent, ends.get(account, 0.0))
             else:
                 self.ledger.open(account, spent, ends.get(account, 0.0))
+
+    async def _told(self, sought: Sought) -> Balance | None:
+        """Return what control answers; a crowd that wants to know the same asks once."""
+        asking = self._asking.get(sought)
+        if asking is None:
+            asking = self._asking[sought] = asyncio.get_running_loop().create_task(self._ask(sought))
+            asking.add_done_callback(lambda _: self._asking.pop(sought, None))
+        # Whoever asked first may leave; the others still wait for the answer.
+        return await asyncio.shield(asking)
+
+    async def _ask(self, sought: Sought) -> Balance | None:
+        async with self._turns:
+            return await self.ask(sought)
 
     def _expected(self, exchange: Exchange, course: Course, input_tokens: int) -> int:
         """Return what is held for a request: the dearest of its targets, at the most that its answer may have.

@@ -12,7 +12,7 @@ import pytest
 
 from flumegate.quota.period import name_of
 from flumegate.records.access import Budget, Key, Limits, Project
-from flumegate.records.balance import Balance
+from flumegate.records.balance import Balance, Sought
 from flumegate.snapshot import Route, Target
 from rig.metered import MICROS_A_TOKEN, calls, chat, known
 from rig.mock import Mock, run_mock
@@ -158,6 +158,28 @@ async def test_what_was_spent_before_counts(worker: Worker, mock: Mock) -> None:
     assert "month budget of this key" in refused.error()["message"]
     assert int(refused.headers["retry-after"]) > 0
     assert (await worker.post("sk-one", chat("before", "tokens", max_tokens=5))).status == 200
+
+
+async def test_a_crowd_that_meets_a_budget_first_asks_once(worker: Worker, mock: Mock) -> None:
+    """What was spent before; all wait for the one answer, and nobody is refused for want of it."""
+    asked: list[Sought] = []
+    answered = asyncio.Event()
+
+    async def tell(sought: Sought) -> Balance:
+        asked.append(sought)
+        await answered.wait()
+        return Balance()
+
+    worker.app.ask_balance(tell)
+    budget = Budget("key:k", "total", 1_000_000)
+    worker.apply(known(mock), {"sk-one": Key("k", budgets=(budget,))})
+    crowd = [asyncio.create_task(worker.post("sk-one", chat("crowd", "tokens", max_tokens=10))) for _ in range(50)]
+    await until(lambda: bool(asked))
+    # One more is heard only behind those that were sent before it.
+    assert (await worker.post("sk-nobody", chat("crowd"))).status == 401
+    answered.set()
+    assert {reply.status for reply in await asyncio.gather(*crowd)} == {200}
+    assert len(asked) == 1
 
 
 async def test_all_budgets_hold_at_once(worker: Worker, mock: Mock) -> None:
