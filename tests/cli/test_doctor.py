@@ -1,6 +1,6 @@
 """`flumegate doctor` and `flumegate db` as a user runs them: a healthy gateway, and one with something wrong.
 
-They prove check_machine, check_store, check_network and storage.
+They prove checkup, check_machine, check_store, check_network and storage.
 """
 
 from __future__ import annotations

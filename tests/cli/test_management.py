@@ -130,7 +130,7 @@ def test_roles_hold_on_the_command_line_too(gateway: Gateway) -> None:
     token = done.stdout.strip()
     assert run(gateway, "key", "list", "--token", token).returncode == 0
     assert run(gateway, "key", "create", "--token", token).returncode == 3
-    identity = told(gateway, "token", "list")["tokens"][0]["id"]
+    (identity,) = (each["id"] for each in told(gateway, "token", "list")["tokens"] if each["name"] == "eve")
     assert run(gateway, "token", "revoke", identity).returncode == 0
     assert run(gateway, "key", "list", "--token", token).returncode == 3
 

@@ -88,7 +88,8 @@ async def test_tokens(tmp_path: Path, sqlite_desk: Bench) -> None:
         assert (above.status_code, above.json()["error"]["code"]) == (403, "role_too_high")
         url = f"/manage/admin-tokens/{made['id']}"
         shown = await client.get(url)
-        assert shown.json() == {name: value for name, value in made.items() if name != "token"}
+        later = {"last_used_at": datetime.fromtimestamp(sqlite_desk.time.now, UTC).isoformat().replace("+00:00", "Z")}
+        assert shown.json() == {name: value for name, value in made.items() if name != "token"} | later
         assert (await client.get("/manage/admin-tokens")).json()["tokens"] == [shown.json()]
         assert (await client.delete(url)).status_code == 204
         assert (await client.get(url)).json()["state"] == "revoked"
