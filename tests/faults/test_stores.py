@@ -65,10 +65,11 @@ def cluster() -> Iterator[Postgres]:
 
 
 def make_keys(managing: Managed, count: int) -> list[Key]:
-    """Return keys that all workers know, with limits and budgets that are not reached."""
+    """Return keys that are in use already, with limits and budgets that are not reached; each has made one call."""
     fields = {"limits": {"requests_per_minute": 1_000_000}, "budgets": [{"period": "day", "limit_micros": PLENTY}]}
     keys = [managing.key(managing.project(), **fields) for _ in range(count)]
     managing.known(*keys)
+    assert {managed.ask(managing.gateway, key).status for key in keys} == {200}
     return keys
 
 
@@ -104,7 +105,6 @@ def test_requests_go_on_without_the_database(mock: Mock, cluster: Postgres, faul
         keys = make_keys(Managed(gateway), scale.keys)
         with Visitors(gateway, keys) as visitors:
             visitors.until(scale.requests, since=0)
-            road.eventually(lambda: len({each.asked.key for each in visitors.seen}) == scale.keys, "all keys at work")
             broken = time.monotonic()
             begin(cluster, proxy)
             try:
@@ -122,7 +122,9 @@ def test_requests_go_on_without_the_database(mock: Mock, cluster: Postgres, faul
         names = {each.asked.name for each in visitors.seen}
         road.eventually(lambda: _stored(cluster, name) >= len(names), "all are stored", seconds=DRAINED_SECONDS)
         stored = _stored(cluster, name, "DISTINCT request_id")
-        spent = int(cluster.execute(_SPENT, database=name))
+        wanted = (len(names) + scale.keys) * COST
+        road.eventually(lambda: _spent(cluster, name) >= wanted, f"{wanted} spent")
+        spent = _spent(cluster, name)
         ready = raw.ask(gateway.port, raw.request("/ready"))
     if scale.stated:
         added = times(visitors.seen, broken, healed) - times(visitors.seen, 0, broken)
@@ -132,10 +134,13 @@ def test_requests_go_on_without_the_database(mock: Mock, cluster: Postgres, faul
         assert added <= MOST_ADDED_SECONDS
     assert not errors
     assert {(each.status, each.code) for each in strange} == {(503, "keys_unavailable")}
-    assert (stored, spent, ready.status) == (len(names), len(names) * COST, 200)
+    assert (stored, spent, ready.status) == (len(names), wanted, 200)
 
 
-_SPENT = "SELECT sum(micros) FROM spend WHERE scope LIKE 'key:%' AND period_name = 'total'"
+def _spent(cluster: Postgres, name: str) -> int:
+    """Return what all keys have spent."""
+    question = "SELECT sum(micros) FROM spend WHERE scope LIKE 'key:%' AND period_name = 'total'"
+    return int(cluster.execute(question, database=name))
 
 
 def _stored(cluster: Postgres, name: str, what: str = "*") -> int:
@@ -199,10 +204,10 @@ def shared_gateway(mock: Mock, redis: Redis) -> Iterator[tuple[Gateway, FaultPro
             yield gateway, proxy
 
 
-def check_spent(gateway: Gateway, seen: list[Timed]) -> None:
+def check_spent(gateway: Gateway, seen: list[Timed], keys: list[Key]) -> None:
     """Check that the database has every request once, at its cost."""
     question = "SELECT sum(micros) FROM spend WHERE scope LIKE 'key:%' AND period_name = 'total'"
-    wanted = len(seen) * COST
+    wanted = (len(seen) + len(keys)) * COST
     road.eventually(lambda: (managed.table(gateway, question)[0][0] or 0) >= wanted, f"{wanted} spent")
     assert managed.table(gateway, question) == [(wanted,)]
 
@@ -231,7 +236,7 @@ def test_requests_go_on_without_redis(mock: Mock, redis: Redis, fault: str, scal
             figure(25, f"gateway, {fault}: converged: {converged:.1f} s (≤ 10)")
             assert converged <= 10
         assert not errors
-        check_spent(gateway, visitors.seen)
+        check_spent(gateway, visitors.seen, keys)
         text = gateway.logs()
         assert [text.count(f'"redis_{each}"') for each in ("away", "back")] == [WORKERS, WORKERS]
 
@@ -250,4 +255,4 @@ def test_a_redis_that_forgets_stops_nobody(mock: Mock, redis: Redis, scale: Scal
         if scale.stated:
             figure(25, f"gateway, flushed: errors: {len(errors)} of {len(visitors.seen)} (0)")
         assert not errors
-        check_spent(gateway, visitors.seen)
+        check_spent(gateway, visitors.seen, keys)
