@@ -96,13 +96,16 @@ class Postgres:
 
     def freeze(self) -> None:
         """Stop all its processes: connections stay, the kernel takes new ones, and nothing is answered."""
-        for pid in self._processes():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let a frozen one go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
         for pid in self._processes():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # one that served a connection may end at any moment
+                os.kill(pid, number)
 
     def stop(self) -> None:
         """End it in order, but at once: whoever is connected is cut off."""
