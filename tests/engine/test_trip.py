@@ -60,6 +60,21 @@ async def test_a_repeated_attempt_is_made_by_the_newest_snapshot(tmp_path: Path,
         assert {(health.in_flight, health.unheard) for health in made.healths.all()} == {(0, 0)}
 
 
+async def test_a_key_that_may_no_longer_use_a_model_gets_no_further_attempt(tmp_path: Path) -> None:
+    """A right that was taken away while the request waited counts as one that it never had."""
+    async with engines.running(tmp_path, {"m": Route((Target("up", "bad"),), retry=REPEATED)}) as made:
+        made.apply(changed(made, auth_open=False, keys={digest(b"", KEY): Key("ann")}))
+        made.dice = LATE
+        exchange = keyed(made)
+        running = asyncio.create_task(made.run(exchange))
+        await waiting(made, "up/bad")
+        narrowed = {digest(b"", KEY): Key("ann", models=("other",))}
+        made.apply(changed(made, models={"m": Route((Target("up", "quick"),))}, keys=narrowed))
+        await running
+        told = (exchange.status, exchange.error_code, [attempt.target for attempt in exchange.attempts])
+        assert told == (403, "model_not_permitted", ["up/bad"])
+
+
 async def test_a_request_that_came_compressed_is_read_once(tmp_path: Path) -> None:
     """Its body is plain by the second look."""
     async with engines.running(tmp_path, {"m": Route((Target("up", "bad"),), retry=REPEATED)}) as made:

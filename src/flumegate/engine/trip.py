@@ -25,6 +25,7 @@ from flumegate.engine.relay_translated import TranslatedRelay, whole_translated
 from flumegate.engine.translate import answer_here, name_losses
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
+from flumegate.gates.authorise import permit
 from flumegate.routing.course import Choice, Course
 from flumegate.routing.failure import Failure, of_error, of_status
 from flumegate.routing.plan import Plan
@@ -113,12 +114,14 @@ class Trip:
         """Return the next attempt by a Snapshot that came meanwhile: no attempt begins with what it has withdrawn.
 
         Raises:
-            GatewayError: the client's key is known no more, its model is not there, or no target can take it.
+            GatewayError: the client's key is known no more, or may not use the model any more; its model is not there;
+                or no target can take it.
         """
         engine = self.engine
         engine.renew(self.exchange)
         engine.admit(self.exchange)
         self._course, self.seen = self._find(self.exchange)
+        permit(self.exchange)
         made = 0 if self._tries is None else self._tries.made
         self._tries = None
         tries = self._begin_tries()

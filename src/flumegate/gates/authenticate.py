@@ -43,7 +43,7 @@ def authenticate(exchange: Exchange, keyring: Keyring) -> None:
     else:
         found = keyring.find(key)
         if found is None:
-            raise _unknown(snapshot)
+            raise _unknown(sure=keyring.whole and snapshot.keys_are == "current")
         access = found
         exchange.reply.known = Known(key, snapshot, access)
     exchange.access = access
@@ -52,12 +52,13 @@ def authenticate(exchange: Exchange, keyring: Keyring) -> None:
     _check_valid(exchange, access)
 
 
-def _unknown(snapshot: Snapshot) -> GatewayError:
-    if snapshot.keys_are != "current":
+def _unknown(*, sure: bool) -> GatewayError:
+    """Return the error for a key that was not found; not `sure`: it may exist all the same."""
+    if not sure:
         return GatewayError(
             UNAVAILABLE,
             "keys_unavailable",
-            "Whether this key is valid cannot be known now: the gateway's database does not answer. Try again shortly.",
+            "Whether this key is valid cannot be known now: not all keys can be read. Try again shortly.",
             retry_after=5,
         )
     return GatewayError(
@@ -78,4 +79,4 @@ def _check_valid(exchange: Exchange, access: Access) -> None:
             FORBIDDEN, "project_inactive", "The project of this key is not active. Ask whoever runs this gateway."
         )
     if exchange.snapshot.keys_are == "expired" and not key.id.startswith("static-"):
-        raise _unknown(exchange.snapshot)
+        raise _unknown(sure=False)

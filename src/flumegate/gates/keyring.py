@@ -107,9 +107,14 @@ class Access:
 
 
 class Keyring:
-    """The keys of the Snapshot of the moment."""
+    """The keys of the Snapshot of the moment.
+
+    Attributes:
+        whole: all of them could be read; else a key that is not found may exist.
+    """
 
     def __init__(self) -> None:
+        self.whole = True
         self._static: dict[bytes, Key] = {}
         self._projects: dict[str, Project] = {}
         self._pepper = b""
@@ -123,15 +128,14 @@ class Keyring:
         self._projects = snapshot.projects
         self._pepper = snapshot.pepper
         self._ready = {}
-        if snapshot.key_table == self._table_path:
-            return
-        self._table_path = snapshot.key_table
-        if not snapshot.key_table:
-            self._table = None
+        if self.whole and snapshot.key_table == self._table_path:
             return
         try:
-            self._table = KeyTable(Path(snapshot.key_table))
+            self._table = KeyTable(Path(snapshot.key_table)) if snapshot.key_table else None
+            self._table_path = snapshot.key_table
+            self.whole = True
         except (OSError, DamagedTableError) as problem:
+            self.whole = False
             log.event("error", "key_table_refused", reason=problem, effect="the keys before stay in use")
 
     def find(self, key: bytes) -> Access | None:

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from flumegate.gates.digest import digest
+from flumegate.keytable import build
 from flumegate.quota.period import name_of
 from flumegate.records.access import Budget, Key, Limits, Project
 from flumegate.records.balance import Balance, Sought
 from flumegate.snapshot import Route, Target
 from rig.metered import MICROS_A_TOKEN, calls, chat, known
 from rig.mock import Mock, run_mock
-from rig.worker import Worker, run_worker, until
+from rig.worker import PEPPER, Worker, run_worker, until
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +231,21 @@ async def test_failures_cost_nothing(worker: Worker, mock: Mock) -> None:
     for _ in range(5):
         assert (await worker.post("sk-one", chat("fails", "bad", max_tokens=10))).status == 400
     assert (await worker.post("sk-one", chat("fails", "tokens", max_tokens=10))).status == 200
+
+
+async def test_keys_that_cannot_be_read_are_not_called_unknown(worker: Worker, mock: Mock, tmp_path: Path) -> None:
+    """A table that is not whole leaves the one before in use, and the same table is read once it is whole."""
+    worker.apply(known(mock), {"sk-one": Key("k")})
+    table = tmp_path / "next.tbl"
+    table.write_bytes(b"half a table")
+    worker.app.apply(known(mock, pepper=PEPPER, key_table=str(table)))
+    assert (await worker.post("sk-one", chat("before"))).status == 200
+    unknown = await worker.post("sk-two", chat("unread"))
+    assert (unknown.status, unknown.error()["code"]) == (503, "keys_unavailable")
+    table.write_bytes(build([(digest(PEPPER, b"sk-two"), Key("l"))]))
+    worker.app.apply(known(mock, pepper=PEPPER, key_table=str(table)))
+    assert (await worker.post("sk-two", chat("read"))).status == 200
+    assert (await worker.post("sk-one", chat("gone"))).status == 401
 
 
 async def test_a_revoked_key_is_refused_from_the_next_request_on(worker: Worker, mock: Mock) -> None:
