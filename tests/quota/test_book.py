@@ -148,8 +148,6 @@ def test_a_limit_that_comes_later_counts_from_then_on() -> None:
     book.leave("a", 0, NOW)
     assert book.rooms(limited, NOW) == (Room(5, 4, 61.0), Room(1_000, 500, 61.0))
     assert book.rooms(free, NOW) == (None, None)
-    assert (book.left(limited.name, 5, NOW, tokens=False), book.left(limited.name, 900, NOW, tokens=True)) == (4, 400)
-    assert book.left("unheard of", 7, NOW, tokens=True) == 7
     assert book.enter("c", [free], 100, NOW) is None
     book.withdraw("b", NOW)
     book.withdraw("c", NOW)

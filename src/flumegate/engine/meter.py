@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import operator
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from flumegate.engine.asks import BYTES_A_TOKEN
 from flumegate.errors import BUDGET_EXCEEDED, FORBIDDEN, RATE_LIMITED, UNAVAILABLE, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
-from flumegate.quota.book import Book, Holder, Over
+from flumegate.quota.book import Book, Holder, Over, Room
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of
 from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
@@ -41,10 +42,7 @@ MOST_ASKED = 32
 MOST_WAIT_SECONDS = 86_400
 FORGET_SECONDS = 3_600
 """How often accounts are dropped whose period is over."""
-RESET_SECONDS = 60
-"""After so long without a request all of a rate is there again."""
-Left = tuple[int, int]
-"""What a rate has left, and how much it is."""
+_REMAINING = operator.attrgetter("remaining")
 AskBalance = Callable[[Sought], Awaitable[Balance | None]]
 """Asks control what was spent so far; None = it cannot tell now."""
 
@@ -292,34 +290,27 @@ class Meter:
         stake = exchange.stake
         if stake is None or not stake.holders:
             return b""
-        requests, tokens = self._left(exchange.record_id, stake.holders)
-        return (_rate_lines(b"requests", *min(requests)) if requests else b"") + (
-            _rate_lines(b"tokens", *min(tokens)) if tokens else b""
-        )
-
-    def _left(self, request: str, holders: tuple[Holder, ...]) -> tuple[list[Left], list[Left]]:
-        """Return what each rate of requests, and of tokens, has left, and how much it is."""
         if self.shared is not None:
-            rooms = self.shared.rooms(request)
-            requests = [(room.remaining, room.limit) for room, _ in rooms if room is not None]
-            return requests, [(room.remaining, room.limit) for _, room in rooms if room is not None]
-        now, left = monotonic(), self.book.left
-        minutely = [(holder.name, holder.limits.requests_per_minute) for holder in holders]
-        counted = [(holder.name, holder.limits.tokens_per_minute) for holder in holders]
-        return (
-            [(left(name, most, now, tokens=False), most) for name, most in minutely if most],
-            [(left(name, most, now, tokens=True), most) for name, most in counted if most],
-        )
+            rooms = self.shared.rooms(exchange.record_id)
+        else:
+            now = monotonic()
+            rooms = [self.book.rooms(holder, now) for holder in stake.holders]
+        requests = [room for room, _ in rooms if room is not None]
+        tokens = [room for _, room in rooms if room is not None]
+        return _rate_lines(b"requests", requests) + _rate_lines(b"tokens", tokens)
 
 
-def _rate_lines(name: bytes, left: int, most: int) -> bytes:
+def _rate_lines(name: bytes, rooms: list[Room]) -> bytes:
+    if not rooms:
+        return b""
+    tightest = min(rooms, key=_REMAINING)
     return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n" % (
         name,
-        most,
+        tightest.limit,
         name,
-        left,
+        tightest.remaining,
         name,
-        RESET_SECONDS,
+        math.ceil(tightest.reset_seconds),
     )
 
 

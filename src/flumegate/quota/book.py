@@ -167,12 +167,6 @@ class Book:
             _room(state.tokens, limits.tokens_per_minute, now),
         )
 
-    def left(self, name: str, limit: int, now: float, *, tokens: bool) -> int:
-        """Return what a limit of requests, or of tokens, leaves a holder at this moment."""
-        state = self._states.get(name)
-        rate = None if state is None else state.tokens if tokens else state.requests
-        return limit if rate is None else rate.room(now, limit)
-
     def _served(self, name: str) -> int | None:
         state = self._states.get(name)
         return None if state is None else state.served

@@ -81,6 +81,7 @@ async def test_requests_a_minute(worker: Worker, mock: Mock) -> None:
     replies = [await worker.post("sk-one", chat("rpm")) for _ in range(4)]
     assert [reply.status for reply in replies] == [200, 200, 200, 429]
     assert [reply.headers["x-ratelimit-remaining-requests"] for reply in replies[:3]] == ["2", "1", "0"]
+    assert all(1 <= int(reply.headers["x-ratelimit-reset-requests"].removesuffix("s")) <= 61 for reply in replies[:3])
     refused = replies[3]
     assert refused.error()["code"] == "rate_limit_exceeded"
     assert "3 requests a minute of this key" in refused.error()["message"]
