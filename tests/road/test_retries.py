@@ -6,6 +6,7 @@ When our retries are spent the official clients are told so, and the upstream's 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from rig.scripted import ScriptedUpstream, Step, answer, scripted_upstream
 
 PASSING = (408, 429, 500, 502, 503, 504, 529)
 LASTING = (400, 401, 403, 404, 413, 422)
+EXACT = 16
 SAID = b'{"error":{"message":"not\\u0020now",  "type":"server_error","code":null}}'
 WHOLE = b'{"id":"w","object":"chat.completion","model":"m","choices":[]}'
 
@@ -47,6 +49,12 @@ def place() -> Iterator[Place]:
         providers |= {f"l{stream}": road.compatible(scripted.port) for stream in (False, True)}
         models |= {f"left-{stream}": f"l{stream}/m" for stream in (False, True)} | {"asked-5": "s5/other"}
         models["patience"] = {"targets": ["s5/m"], "retry": {"max_delay": 5}}
+        providers |= {f"e{number}": road.compatible(mock.port) for number in range(EXACT)}
+        fault = "mock-fault:status=429,times=1,retry_after=1"
+        models |= {
+            f"exact-{number}": {"targets": [f"e{number}/{fault}"], "retry": {"initial_delay": 0}}
+            for number in range(EXACT)
+        }
         config = routes.settings(providers, models, retry={"max_retries": 2}, breaker={"enabled": False})
         with run_gateway(config=config) as gateway:
             yield Place(gateway, mock, scripted)
@@ -123,6 +131,13 @@ def test_an_upstream_is_not_asked_earlier_than_it_said(place: Place, model: str,
     assert (got.status, got.body, got.attempts) == (200, WHOLE, 2)
     first, second = row_of(place.gateway, got.name)["attempts"]
     assert second["started_us"] - first["ended_us"] >= 990_000
+
+
+def test_a_timer_that_fires_early_fails_no_request(place: Place) -> None:
+    """Timers count in whole milliseconds: with no random part in the wait, many of them end before its time."""
+    with ThreadPoolExecutor(EXACT) as pool:
+        answers = list(pool.map(lambda number: routes.ask(place.gateway, f"exact-{number}"), range(EXACT)))
+    assert [(got.status, got.attempts) for got in answers] == [(200, 2)] * EXACT
 
 
 def _now(place: Place) -> float:

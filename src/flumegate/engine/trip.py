@@ -102,7 +102,7 @@ class Trip:
         following: Choice | None = choice
         while following is not None:
             if following.wait_seconds:
-                await asyncio.sleep(following.wait_seconds)
+                await _rest(following.wait_seconds)
             if self.exchange.snapshot is not self.engine.snapshot:
                 following = self._look_anew()
             elif following.wait_seconds:
@@ -321,3 +321,10 @@ class Trip:
         if translation is None:
             return Relay(loop, exchange, plan, head, self._succeed, withhold=outgoing.withhold, extra=extra)
         return TranslatedRelay(loop, exchange, plan, head, self._succeed, translation, extra)
+
+
+async def _rest(seconds: float) -> None:
+    """Wait for no less than that: a timer counts in whole milliseconds, and may fire before its time."""
+    until = monotonic() + seconds
+    while (left := until - monotonic()) > 0:
+        await asyncio.sleep(max(left, 0.001))
