@@ -326,5 +326,5 @@ class Trip:
 async def _rest(seconds: float) -> None:
     """Wait for no less than that: a timer counts in whole milliseconds, and may fire before its time."""
     until = monotonic() + seconds
-    while (left := until - monotonic()) > 0:
+    while (left := until - monotonic()) > 0:  # noqa: ASYNC110 - no event tells of a time
         await asyncio.sleep(max(left, 0.001))
