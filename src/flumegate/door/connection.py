@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flumegate.door.server import Server
     from flumegate.gates.authenticate import Known
 
-WRITE_BUFFER_BYTES = 65_536
+WRITE_BUFFER_BYTES = 16_384
 MAX_WAITING = 32
 """Pipelined requests that wait for their turn before reading stops."""
 LINGER_SECONDS = 2.0
