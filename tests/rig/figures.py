@@ -40,6 +40,10 @@ PROMISES = {
     34: "No answer for another tenant",
     37: "Revoked means revoked",
     38: "No secret leaves its place",
+    42: "Stolen database is useless",
+    44: "Every route x role x tenant x key carrier decides right",
+    46: "Guessing is useless",
+    47: "Comparison leaks no time",
 }
 """The rows by their number."""
 
