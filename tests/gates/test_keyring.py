@@ -3,11 +3,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from flumegate.gates.digest import digest
-from flumegate.gates.keyring import Keyring
+from flumegate.gates.keyring import Access, Keyring
 from flumegate.keytable import build
 from flumegate.manage.foreign_keys import digest_of_hash
-from flumegate.records.access import Key
+from flumegate.records.access import Key, Project
 from flumegate.snapshot import Snapshot
 
 PEPPER = b"p" * 32
@@ -42,3 +44,24 @@ def test_a_key_that_was_taken_over_by_its_hash_is_found_by_its_text(tmp_path: Pa
         stored.hex().encode(),
     ):
         assert known.find(text) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "of_project", "left"),
+    [
+        ((), (), None),
+        (("chat",), (), {"chat"}),
+        ((), ("chat",), {"chat"}),
+        (("chat", "messages"), ("chat", "embeddings"), {"chat"}),
+        (("chat",), ("embeddings",), set()),
+    ],
+)
+def test_a_project_that_was_narrowed_narrows_its_keys(
+    own: tuple[str, ...], of_project: tuple[str, ...], left: set[str] | None
+) -> None:
+    """What key and project do not both allow is not allowed; where nothing is left, that is nothing, not everything."""
+    access = Access(Key("k", "p", endpoints=own), Project("p", "one", endpoints=of_project))
+    assert [access.may_use_endpoint(name) for name in ("chat", "messages", "embeddings")] == [
+        left is None or name in left for name in ("chat", "messages", "embeddings")
+    ]
+    assert access.free == (left is None)

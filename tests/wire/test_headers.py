@@ -182,6 +182,15 @@ def test_the_scheme_is_read_as_the_standard_has_it(value: bytes) -> None:
     assert credential_of({b"authorization": value, b"x-api-key": b"sk-1"}) == b"sk-1"
 
 
+@pytest.mark.parametrize("field", CREDENTIALS[1:])
+@pytest.mark.parametrize("value", [b"sk-1 ", b"sk-1\t", b" sk-1 \t "])
+def test_white_space_around_a_key_is_no_part_of_it(field: bytes, value: bytes) -> None:
+    """In every carrier alike (RFC 9110 §5.5), and it makes no second key of the same one; alone it is none."""
+    assert credential_of({field: value}) == b"sk-1"
+    assert credential_of({b"authorization": b"Bearer sk-1", field: value}) == b"sk-1"
+    assert not credential_of({field: value.replace(b"sk-1", b"")})
+
+
 @pytest.mark.parametrize("value", [b"Basic c2s=", b"sk-1", b"Bearer", b"", b"Bearersk-1"])
 def test_another_scheme_is_refused(value: bytes) -> None:
     """A key without its scheme is a mistake worth a clear answer."""

@@ -26,12 +26,11 @@ def authorise(exchange: Exchange, keyring: Keyring) -> None:
             "network_not_allowed",
             "This key may not be used from your address. Ask whoever runs this gateway for the networks it allows.",
         )
-    endpoints = access.endpoints
-    if endpoints and exchange.kind not in endpoints and exchange.kind not in _READ:
+    if not access.may_use_endpoint(exchange.kind) and exchange.kind not in _READ:
         raise GatewayError(
             FORBIDDEN,
             "endpoint_not_permitted",
-            f"This key may not use {exchange.kind!r}. It may use: {', '.join(endpoints)}.",
+            f"This key may not use {exchange.kind!r}. It may use: {', '.join(access.endpoints or ()) or 'none'}.",
         )
 
 

@@ -31,6 +31,7 @@ class Access:
     Attributes:
         key: as it is kept.
         project: what it belongs to, or None.
+        endpoints: those that it may use, by its own and its project's word; None = all.
         free: nothing restricts or meters it but its own validity: most requests need look no further.
         holders: whose rates and counts its requests use.
         budgets: whose money, beside those of models.
@@ -43,6 +44,7 @@ class Access:
         "_networks",
         "_patterns",
         "budgets",
+        "endpoints",
         "free",
         "holders",
         "key",
@@ -64,15 +66,9 @@ class Access:
             budgets += project.budgets
         self.holders = tuple(holder for holder in holders if holder.limits != NO_LIMITS)
         self.budgets = budgets
-        restricted = any(self._patterns) or self._networks or self.endpoints or key.tags
+        self.endpoints = _both(key.endpoints, project.endpoints if project is not None else ())
+        restricted = any(self._patterns) or self._networks or self.endpoints is not None or key.tags
         self.free = not (restricted or self.holders or budgets)
-
-    @property
-    def endpoints(self) -> tuple[str, ...]:
-        """Endpoints that it may use, by its own and its project's word; empty = all."""
-        own = self.key.endpoints
-        theirs = self.project.endpoints if self.project is not None else ()
-        return tuple(name for name in own if not theirs or name in theirs) if own else theirs
 
     def lines(self, unix_time: float) -> tuple[Line, ...]:
         """Return the budgets' lines at a time; they change with the day, and where a raise ends."""
@@ -92,6 +88,10 @@ class Access:
                 not patterns or any(fits(pattern, model) for pattern in patterns) for patterns in self._patterns
             )
         return known
+
+    def may_use_endpoint(self, name: str) -> bool:
+        """Tell whether key and project both let an endpoint be used."""
+        return self.endpoints is None or name in self.endpoints
 
     def may_come_from(self, client: str) -> bool:
         """Tell whether the key may be used from an address."""
@@ -159,3 +159,11 @@ class Keyring:
     def count(self) -> int:
         """Return how many keys there are."""
         return len(self._static) + (self._table.count if self._table is not None else 0)
+
+
+def _both(own: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return what two lists both allow, of which an empty one allows all; None = all."""
+    if own and theirs:
+        # A project may be narrowed after its key was made, and then nothing may be left.
+        return tuple(name for name in own if name in theirs)
+    return own or theirs or None

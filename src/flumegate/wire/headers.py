@@ -169,6 +169,8 @@ def credential_of(picked: dict[bytes, bytes]) -> bytes | None:
     found = bearer_of(picked)
     for name in CREDENTIALS[1:]:
         value = picked.get(name)
+        if value is not None:
+            value = value.strip()  # llhttp leaves what stands behind a value
         if not value or value == found:
             continue
         if found:
