@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flumegate.gates.digest import digest
-from flumegate.store.keys import all_active
+from flumegate.store.keys import all_known
 from rig.console import opened
 from rig.desk import PEPPER, Bench
 
@@ -18,7 +18,8 @@ from rig.desk import PEPPER, Bench
 def known(desk: Bench, key: str) -> bool:
     """Tell whether the workers would let that key in."""
     with desk.reading() as connection:
-        return digest(PEPPER, key.encode()) in dict(all_active(connection))
+        found = dict(all_known(connection, desk.time.now)).get(digest(PEPPER, key.encode()))
+    return found is not None and found.state == "active"
 
 
 @pytest.mark.parametrize("base", ["/manage/keys", "/manage/tokens"])

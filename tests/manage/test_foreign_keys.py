@@ -11,7 +11,7 @@ from flumegate.manage import foreign_keys, keys, mint
 from flumegate.manage.foreign_keys import ForeignKey, digest_of_hash, import_keys
 from flumegate.manage.keys import NewKey
 from flumegate.manage.workers import RefusedError
-from flumegate.store.keys import all_active
+from flumegate.store.keys import all_known
 from rig.desk import PEPPER, Bench, actor
 
 THEIRS = "sk-their-own-key-0123456789"
@@ -27,7 +27,7 @@ def code(desk: Bench, *foreign: ForeignKey) -> str:
 
 def digests(desk: Bench) -> set[bytes]:
     with desk.reading() as connection:
-        return {found for found, _ in all_active(connection)}
+        return {found for found, _ in all_known(connection, desk.time.now)}
 
 
 def test_a_text_is_found_as_a_key_of_ours_is(desk: Bench) -> None:

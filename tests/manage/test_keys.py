@@ -13,7 +13,7 @@ from flumegate.manage.keys import KeyPatch, NewKey
 from flumegate.manage.projects import NewProject, ProjectPatch
 from flumegate.manage.workers import RefusedError
 from flumegate.records.access import Limits
-from flumegate.store.keys import all_active
+from flumegate.store.keys import all_known
 from rig.desk import PEPPER, Bench, actor
 
 OWNER = actor()
@@ -26,7 +26,8 @@ def project_of(desk: Bench, name: str = "team", **more: Any) -> str:
 def active_ids(desk: Bench) -> set[str]:
     """Return whom the workers will let in."""
     with desk.reading() as connection:
-        return {key.id for _, key in all_active(connection) if not 0 < key.expires_at <= desk.time.now}
+        known = [key for _, key in all_known(connection, desk.time.now) if key.state == "active"]
+    return {key.id for key in known if not 0 < key.expires_at <= desk.time.now}
 
 
 def refusal(desk: Bench, new: NewKey) -> str:
@@ -39,7 +40,7 @@ def test_a_key_is_found_by_what_the_data_plane_computes(desk: Bench) -> None:
     """And by nothing that is stored: the text stands in no row."""
     issued = keys.create(desk, OWNER, NewKey(name="ci", tags=("a",), limits=Limits(max_requests=3)))
     with desk.reading() as connection:
-        rows = dict(all_active(connection))
+        rows = dict(all_known(connection, desk.time.now))
     assert rows[digest(PEPPER, issued.text.encode())].id == issued.key.id
     assert issued.text.startswith(f"sk-fg-{issued.key.id}-")
     assert issued.text not in repr(issued)

@@ -82,6 +82,7 @@ def test_everything_that_workers_need_is_read(database: Database) -> None:
     assert dict(state.keys) == {
         digest_of(PEPPER, "sk-one"): Key("k1", "one", limits=Limits(max_requests=9)),
         digest_of(PEPPER, "sk-two"): Key("k2", budgets=(of_key,)),
+        digest_of(PEPPER, "sk-gone"): Key("k3", state="revoked"),
     }
     assert state.key_count == 2
     assert state.projects == {

@@ -92,7 +92,8 @@ def test_what_changes_in_the_database_is_told(database: Database, watch: Watch) 
     revoke_key(database, "k1")
     gone = watched.next()
     assert gone.state is not None
-    assert (gone.state.key_count, gone.state.key_table) == (0, "")
+    assert gone.state.key_count == 0
+    assert gone.state.key_table not in ("", added.state.key_table)
 
 
 def test_a_kept_state_is_told_again_only_if_something_has_changed(database: Database, watch: Watch) -> None:
@@ -215,13 +216,13 @@ def test_a_key_works_once_it_is_stored_and_no_more_once_it_is_revoked(tmp_path: 
         until(gateway, ONE, (200, ""))
         until(gateway, TWO, (200, ""))
         revoke_key(database, "k2")
-        until(gateway, TWO, (401, "invalid_api_key"))
+        until(gateway, TWO, (401, "key_revoked"))
         assert answer(gateway, ONE) == (200, "")
         assert gateway.stop() == 0
         with run_gateway(config=settings(url), data_dir=data) as again:
             assert [answer(again, key) for key in (ONE, TWO, OWN)] == [
                 (200, ""),
-                (401, "invalid_api_key"),
+                (401, "key_revoked"),
                 (200, ""),
             ]
 
@@ -288,7 +289,7 @@ def test_machines_of_one_installation_know_the_same_keys(tmp_path: Path, postgre
             assert pepper(second) == pepper(first)
             revoke_key(database, "k1")
             for gateway in (first, second):
-                until(gateway, ONE, (401, "invalid_api_key"))
+                until(gateway, ONE, (401, "key_revoked"))
             assert second.stop() == 0
         with run_gateway(config=config, env=env, data_dir=tmp_path / "data") as again:
             assert answer(again, OWN) == (200, "")
@@ -374,7 +375,7 @@ def test_a_control_that_was_killed_resurrects_no_key(tmp_path: Path) -> None:
         until(gateway, ONE, (200, ""))
         until(gateway, TWO, (200, ""))
         revoke_key(database, "k2")
-        until(gateway, TWO, (401, "invalid_api_key"))
+        until(gateway, TWO, (401, "key_revoked"))
         gateway.write_config("server: [")
         gateway.output.wait_for("config_refused")
         gateway.kill(gateway.control_pid(), signal.SIGKILL)
@@ -387,4 +388,4 @@ def test_a_control_that_was_killed_resurrects_no_key(tmp_path: Path) -> None:
         gateway.write_config(settings(url))
         gateway.output.wait_for("config_unchanged")
         revoke_key(database, "k1")
-        until(gateway, ONE, (401, "invalid_api_key"))
+        until(gateway, ONE, (401, "key_revoked"))

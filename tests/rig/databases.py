@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,4 +71,4 @@ def add_budget(database: Database, budget: Budget) -> None:
 
 def revoke_key(database: Database, key_id: str) -> None:
     with database.transaction() as connection:
-        assert keys.revoke(connection, [key_id], 2.0) == 1
+        assert keys.revoke(connection, [key_id], time.time()) == 1

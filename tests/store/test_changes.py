@@ -31,7 +31,7 @@ _CHANGES: dict[str, Callable[[Connection], object]] = {
 _NO_CHANGES: dict[str, Callable[[Connection], object]] = {
     "token used": lambda it: tokens.note_use(it, "t", 9.0),
     "nothing to revoke": lambda it: keys.revoke(it, ["nowhere"], 5.0),
-    "read": lambda it: (list(keys.all_active(it)), projects.find(it, "p"), budgets.all_budgets(it)),
+    "read": lambda it: (list(keys.all_known(it, 5.0)), projects.find(it, "p"), budgets.all_budgets(it)),
 }
 
 

@@ -150,17 +150,28 @@ def test_revoking_counts_what_worked_until_then(database: Database) -> None:
 
 
 def test_workers_are_told_of_what_works(database: Database) -> None:
-    """Revoked ones are left out; one that was replaced ends with its grace, or when it would have ended anyway."""
+    """A key that was replaced ends with its grace, or when it would have ended anyway."""
     with database.transaction() as connection:
         keys.insert(connection, _FULL)
-        keys.insert(connection, StoredKey("gone", b"gone", state="revoked"))
         for name, expires_at, grace_until in (("a", 0.0, 50.0), ("b", 20.0, 50.0), ("c", 80.0, 50.0), ("d", 0.0, 0.0)):
             keys.insert(connection, StoredKey(name, name.encode(), expires_at=expires_at, grace_until=grace_until))
     with database.reader() as connection:
-        found = {key.id: (digest, key) for digest, key in keys.all_active(connection)}
+        found = {key.id: (digest, key) for digest, key in keys.all_known(connection, 10.0)}
     lists = (_FULL.models, _FULL.endpoints, _FULL.networks, _FULL.tags)
     assert found.pop("AbCd0123") == (_FULL.digest, Key("AbCd0123", "p", "active", 100.0, *lists, Limits(1, 2, 3, 4)))
     assert {name: key.expires_at for name, (_, key) in found.items()} == {"a": 50.0, "b": 20.0, "c": 50.0, "d": 0.0}
+
+
+def test_workers_are_told_of_what_was_revoked_of_late(database: Database) -> None:
+    """For thirty days, and without a right; then nobody knows such a key."""
+    with database.transaction() as connection:
+        keys.insert(connection, _FULL)
+        keys.revoke(connection, [_FULL.id], 1000.0)
+    with database.reader() as connection:
+        told = (_FULL.digest, Key("AbCd0123", "p", "revoked"))
+        assert list(keys.all_known(connection, 1000.0)) == [told]
+        assert list(keys.all_known(connection, 1000.0 + keys.REMEMBER_SECONDS - 1)) == [told]
+        assert list(keys.all_known(connection, 1000.0 + keys.REMEMBER_SECONDS)) == []
 
 
 @pytest.mark.parametrize("count", [3000, pytest.param(100_000, marks=pytest.mark.faults)])
@@ -173,7 +184,7 @@ def test_all_of_a_large_installation_are_read_at_once(database: Database, count:
             keys.insert_many(connection, new)
     start = time.monotonic()
     with database.reader(seconds=10.0) as connection:
-        found = {digest for digest, _ in keys.all_active(connection)}
+        found = {digest for digest, _ in keys.all_known(connection, 10.0)}
     took = time.monotonic() - start
     assert len(found) == count
     if count == 100_000:

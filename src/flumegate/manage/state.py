@@ -39,6 +39,7 @@ class DatabaseState(msgspec.Struct, frozen=True):
     keys: list[tuple[bytes, Key]] = []
     """By digest; empty once they stand in the key table."""
     key_count: int = 0
+    """Of those that work."""
     key_table: str = ""
     """Path of the table; empty where there are no keys."""
     projects: dict[str, Project] = {}
@@ -69,7 +70,7 @@ def load_state(connection: Connection, ring: Ring, now: float) -> DatabaseState:
     # Here, and not above: a start without a database has no use for its library.
     from flumegate.store.budgets import all_budgets  # noqa: PLC0415
     from flumegate.store.changes import count_changes  # noqa: PLC0415
-    from flumegate.store.keys import all_active  # noqa: PLC0415
+    from flumegate.store.keys import all_known  # noqa: PLC0415
     from flumegate.store.projects import all_projects  # noqa: PLC0415
 
     changes = count_changes(connection)
@@ -77,7 +78,7 @@ def load_state(connection: Connection, ring: Ring, now: float) -> DatabaseState:
     for stored in all_budgets(connection):
         budgets[stored.budget.scope] = (*budgets.get(stored.budget.scope, ()), stored.budget)
     unreadable: list[str] = []
-    keys = _with_budgets(all_active(connection), budgets, unreadable.append)
+    keys = _with_budgets(all_known(connection, now), budgets, unreadable.append)
     projects = {
         project.id: msgspec.structs.replace(project, budgets=budgets.get(f"project:{project.id}", ()))
         for project in all_projects(connection)
@@ -88,7 +89,7 @@ def load_state(connection: Connection, ring: Ring, now: float) -> DatabaseState:
         as_of=now,
         installation=ring.installation,
         keys=keys,
-        key_count=len(keys),
+        key_count=sum(key.state == "active" for _, key in keys),
         projects=projects,
         credentials=own,
         project_credentials=of_projects,
@@ -158,7 +159,7 @@ def _with_budgets(
         if len(digest) != DIGEST_BYTES:
             tell(f"keys {key.id}: its digest has {len(digest)} bytes, not {DIGEST_BYTES}")
             continue
-        own = budgets.get(f"key:{key.id}")
+        own = budgets.get(f"key:{key.id}") if key.state == "active" else None
         found.append((bytes(digest), msgspec.structs.replace(key, budgets=own) if own else key))
     return found
 

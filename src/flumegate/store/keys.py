@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypedDict
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, or_, select, update
 
 from flumegate.records.access import NO_LIMITS, Key, KeyState, Limits
 from flumegate.store.changes import note_change
@@ -16,11 +16,14 @@ from flumegate.store.errors import DuplicateError
 from flumegate.store.rows import Place, add_rows, change_row, columns_of, page_of, read_limits, read_list
 from flumegate.store.tables import keys
 
+REMEMBER_SECONDS = 30 * 86_400.0
+"""For how long whoever uses a revoked key is told so; afterwards nobody knows it."""
 _ROWS_AT_ONCE = 5000
 _KEY_COLUMNS = (
     keys.c.digest,
     keys.c.id,
     keys.c.project,
+    keys.c.state,
     keys.c.expires_at,
     keys.c.grace_until,
     keys.c.models,
@@ -163,15 +166,20 @@ def revoke_expired(connection: Connection, now: float) -> int:
     return _revoke(connection, expired | outlived, now)
 
 
-def all_active(connection: Connection) -> Iterator[tuple[bytes, Key]]:
-    """Yield digest and key of all that are not revoked, as the workers know them, without budgets.
+def all_known(connection: Connection, now: float) -> Iterator[tuple[bytes, Key]]:
+    """Yield digest and key of all that workers are to know, without budgets.
 
-    A key that was replaced expires with its grace. Whether the time has come is for whoever uses it to say.
+    Those that were revoked of late are among them, without their rights. A key that was replaced expires with its
+    grace; whether the time has come is for whoever uses it to say.
     """
-    query = select(*_KEY_COLUMNS).where(keys.c.state == "active").order_by(keys.c.id).limit(_ROWS_AT_ONCE)
+    which = or_(keys.c.state == "active", keys.c.revoked_at > now - REMEMBER_SECONDS)
+    query = select(*_KEY_COLUMNS).where(which).order_by(keys.c.id).limit(_ROWS_AT_ONCE)
     last = ""
     while rows := connection.execute(query.where(keys.c.id > last)).all():
-        for digest, key_id, project, expires_at, grace_until, models, endpoints, networks, tags, *limits in rows:
+        for digest, key_id, project, state, expires_at, grace_until, models, endpoints, networks, tags, *limits in rows:
+            if state != "active":
+                yield digest, Key(key_id, project, "revoked")
+                continue
             ends = min(expires_at or grace_until, grace_until or expires_at)
             lists = read_list(models), read_list(endpoints), read_list(networks), read_list(tags)
             yield digest, Key(key_id, project, "active", ends, *lists, Limits(*limits) if any(limits) else NO_LIMITS)
