@@ -227,6 +227,8 @@ class Trip:
 
     def beside(self, choice: Choice) -> Choice | None:
         """Return another target for a hedge; None = there is none that is ready, or the share is used up."""
+        if self.exchange.snapshot is not self.engine.snapshot:
+            return None  # a hedge is an attempt: none begins with what a newer Snapshot may have withdrawn
         tries = self._begin_tries()
         other = tries.beside(choice.candidate, monotonic())
         return other if other is not None and self._course.may_hedge() else None
