@@ -73,11 +73,11 @@ class Coming(RuleBasedStateMachine):
             recent = sum(name == holder.name and time > self.now - 60 for time, name in self.admitted)
             if most := holder.limits.requests_per_minute:
                 assert recent <= most
-                room, _ = self.book.rooms(holder, self.now)
+                ((room, _),) = self.book.rooms([holder], self.now)
                 assert room is not None
                 assert room.remaining <= most - recent
         assert self.served <= OTHER.limits.max_requests
-        assert self.book._states[OTHER.name].served == self.served
+        assert self.book._places[OTHER.name].counts.served == self.served
 
     def teardown(self) -> None:
         for request in list(self.inside):
@@ -135,7 +135,7 @@ def test_tokens_are_corrected_when_they_are_known() -> None:
     for step, (request, real, used) in enumerate((("a", 50, 50), ("b", 300, 350), ("c", None, 450), ("d", 100, 550))):
         assert book.enter(request, [limited], 100, NOW + 2 * step) is None
         book.leave(request, real, NOW + 2 * step + 1)
-        _, room = book.rooms(limited, NOW + 2 * step + 1)
+        ((_, room),) = book.rooms([limited], NOW + 2 * step + 1)
         assert room == Room(1_000, 1_000 - used, 61.0 if request == "b" else 60.0)
 
 
@@ -143,15 +143,15 @@ def test_a_limit_that_comes_later_counts_from_then_on() -> None:
     """A request that was not counted gives nothing back; one that was counted does, whatever the limit is now."""
     book, limited, free = Book(), holder(rpm=5, tpm=1_000), holder()
     assert book.enter("a", [free], 400, NOW) is None
-    assert book.rooms(free, NOW) == (None, None)
+    assert book.rooms([free], NOW) == [(None, None)]
     assert book.enter("b", [limited], 500, NOW) is None
     book.leave("a", 0, NOW)
-    assert book.rooms(limited, NOW) == (Room(5, 4, 61.0), Room(1_000, 500, 61.0))
-    assert book.rooms(free, NOW) == (None, None)
+    assert book.rooms([limited], NOW) == [(Room(5, 4, 61.0), Room(1_000, 500, 61.0))]
+    assert book.rooms([free], NOW) == [(None, None)]
     assert book.enter("c", [free], 100, NOW) is None
     book.withdraw("b", NOW)
     book.withdraw("c", NOW)
-    assert book.rooms(limited, NOW) == (Room(5, 5, 0.0), Room(1_000, 1_000, 0.0))
+    assert book.rooms([limited], NOW) == [(Room(5, 5, 0.0), Room(1_000, 1_000, 0.0))]
 
 
 def test_a_withdrawn_request_was_never_there() -> None:
@@ -187,6 +187,6 @@ def test_quiet_holders_are_forgotten_and_nothing_that_counts(monkeypatch: pytest
     book.leave("q", None, NOW)
     assert book.enter("b", [busy], 9, NOW + 100) is None
     book.leave("b", None, NOW + 100)
-    assert set(book._states) == {"counted", "busy", "staying"}
+    assert set(book._places) == {"counted", "busy", "staying"}
     assert book.enter("n", [busy], 9, NOW + 100) == Over("requests", busy, 1, 61.0)
     assert book.unknown([counted]) == []

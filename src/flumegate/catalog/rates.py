@@ -25,16 +25,23 @@ def cost_micros(price: Price, input_tokens: int, output_tokens: int, cached_toke
     rates: Rates = price
     if price.long is not None and input_tokens > price.long.above_tokens:
         rates = price.long
-    cached = min(cached_tokens, input_tokens)
-    # Where no other rate is stated, a hit costs what input costs: providers without a cache report no hits.
-    cached_rate = rates.input if rates.cached_input is None else rates.cached_input
     total = 0
-    for tokens, rate in ((input_tokens - cached, rates.input), (cached, cached_rate), (output_tokens, rates.output)):
-        if tokens <= 0:
-            continue
+    cached = min(cached_tokens, input_tokens)
+    if cached > 0:
+        # Where no other rate is stated, a hit costs what input costs: providers without a cache report no hits.
+        rate = rates.input if rates.cached_input is None else rates.cached_input
         if rate is None:
             return None
-        total += tokens * rate
+        total = cached * rate
+        input_tokens -= cached
+    if input_tokens > 0:
+        if rates.input is None:
+            return None
+        total += input_tokens * rates.input
+    if output_tokens > 0:
+        if rates.output is None:
+            return None
+        total += output_tokens * rates.output
     return -(-total // _MILLION)
 
 

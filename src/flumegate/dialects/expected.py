@@ -33,6 +33,8 @@ MOST_CHOICES = 128
 
 def most_output_tokens(body: bytes) -> int | None:
     """Return the most tokens that all answers to a request may have together; None = it does not say."""
+    if b"max" not in body and b"num_predict" not in body:
+        return None  # none of the names above is in it: it need not be decoded
     try:
         request = _decode(body)
         generation = _decode_generation(request.generationConfig) if len(request.generationConfig) else _Generation()

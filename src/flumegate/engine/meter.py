@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import operator
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from flumegate.engine.asks import BYTES_A_TOKEN
 from flumegate.errors import BUDGET_EXCEEDED, FORBIDDEN, RATE_LIMITED, UNAVAILABLE, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
-from flumegate.quota.book import Book, Holder, Over, Room
+from flumegate.quota.book import Book, Holder, Over
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of
 from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
@@ -42,7 +41,10 @@ MOST_ASKED = 32
 MOST_WAIT_SECONDS = 86_400
 FORGET_SECONDS = 3_600
 """How often accounts are dropped whose period is over."""
-_REMAINING = operator.attrgetter("remaining")
+_REQUESTS, _TOKENS = (
+    b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%ds\r\n" % (name, name, name)
+    for name in (b"requests", b"tokens")
+)
 AskBalance = Callable[[Sought], Awaitable[Balance | None]]
 """Asks control what was spent so far; None = it cannot tell now."""
 
@@ -61,20 +63,13 @@ class Stake:
 
     __slots__ = ("budgets", "growing", "held", "holders", "input_tokens", "lines")
 
-    def __init__(
-        self,
-        holders: tuple[Holder, ...],
-        budgets: tuple[Budget, ...],
-        lines: tuple[Line, ...],
-        input_tokens: int,
-        held: int,
-    ) -> None:
+    def __init__(self, holders: tuple[Holder, ...], budgets: tuple[Budget, ...], lines: tuple[Line, ...]) -> None:
         self.holders = holders
         self.budgets = budgets
         self.lines = lines
-        self.input_tokens = input_tokens
-        self.held = held
+        self.held = 0
         self.growing = False
+        self.input_tokens = 0
 
 
 async def nothing_known(_: Sought) -> Balance | None:
@@ -103,56 +98,69 @@ class Meter:
         self._under_way: set[asyncio.Task[None]] = set()
         """What Redis is still being told."""
 
-    async def enter(self, exchange: Exchange, access: Access | None, course: Course) -> None:
-        """Hold a request's place and money.
+    def enter(self, exchange: Exchange, access: Access | None, course: Course) -> Awaitable[None] | None:
+        """Hold a request's place and money; what is returned must be awaited: somebody has to be asked first.
 
         Raises:
-            GatewayError: 429, a limit or a budget is reached; 403, a price is not known; 503, what was spent cannot be
-                known now.
+            GatewayError: 429, a limit or a budget is reached; 403, a price is not known. Awaiting raises the same, and
+                503 where what was spent cannot be known now.
         """
-        holders = access.holders if access is not None else ()
         now = time()
-        budgets = access.budgets if access is not None else ()
-        lines = access.lines(now) if access is not None else ()
+        stake = Stake((), (), ()) if access is None else Stake(access.holders, access.budgets, access.lines(now))
         if exchange.snapshot.model_budgets and (more := _model_budgets(exchange, access)):
-            budgets += more
-            lines += tuple(line_of(budget, now) for budget in more)
-        if not holders and not lines:
-            return
-        tokens = len(exchange.body) // BYTES_A_TOKEN
-        micros = self._expected(exchange, course, tokens) if lines else 0
-        request = exchange.record_id
-        refused = await self._admit(request, holders, lines, tokens, micros)
-        if isinstance(refused, Unknown):
-            await self._learn(refused.holders, refused.accounts, {line.account: line.ends_at for line in lines})
-            refused = await self._admit(request, holders, lines, tokens, micros)
-        match refused:
-            case None:
-                exchange.stake = Stake(holders, budgets, lines, tokens, micros)
-                if lines and exchange.stream:
-                    self._streams[request] = exchange
-            case Over():
-                raise _over(refused)
-            case Short():
-                raise _short(refused, budgets, lines, now)
-            case Unknown():
-                raise _unknown()
-
-    async def _admit(
-        self, request: str, holders: tuple[Holder, ...], lines: tuple[Line, ...], tokens: int, micros: int
-    ) -> Over | Short | Unknown | None:
-        """Enter a request everywhere or nowhere; None = it is in."""
+            stake.budgets += more
+            stake.lines += tuple(line_of(budget, now) for budget in more)
+        if not stake.holders and not stake.lines:
+            return None
+        stake.input_tokens = len(exchange.body) // BYTES_A_TOKEN
+        if stake.lines:
+            stake.held = self._expected(exchange, course, stake.input_tokens)
         if self.shared is not None:
-            return await self.shared.enter(request, holders, lines, tokens, micros, monotonic())
-        if untold := self.book.unknown(holders):
-            return Unknown(self.ledger.unknown(lines), tuple(untold))
-        over = self.book.enter(request, holders, tokens, monotonic())
-        if over is not None or not lines:
+            return self._enter_asking(exchange, stake, None)
+        refused = self._enter_here(exchange.record_id, stake)
+        if isinstance(refused, Unknown):
+            return self._enter_asking(exchange, stake, refused)
+        self._stay(exchange, stake, refused)
+        return None
+
+    async def _enter_asking(self, exchange: Exchange, stake: Stake, refused: Over | Short | Unknown | None) -> None:
+        request = exchange.record_id
+        if self.shared is not None:
+            refused = await self._enter_shared(self.shared, request, stake)
+        if isinstance(refused, Unknown):
+            await self._learn(refused.holders, refused.accounts, {line.account: line.ends_at for line in stake.lines})
+            if self.shared is not None:
+                refused = await self._enter_shared(self.shared, request, stake)
+            else:
+                refused = self._enter_here(request, stake)
+        self._stay(exchange, stake, refused)
+
+    def _stay(self, exchange: Exchange, stake: Stake, refused: Over | Short | Unknown | None) -> None:
+        """Note what an exchange holds.
+
+        Raises:
+            GatewayError: nothing, for it was refused.
+        """
+        if refused is not None:
+            raise _refusal(refused, stake)
+        exchange.stake = stake
+        if stake.lines and exchange.stream:
+            self._streams[exchange.record_id] = exchange
+
+    def _enter_here(self, request: str, stake: Stake) -> Over | Short | Unknown | None:
+        """Enter a request everywhere or nowhere; None = it is in."""
+        if untold := self.book.unknown(stake.holders):
+            return Unknown(self.ledger.unknown(stake.lines), tuple(untold))
+        over = self.book.enter(request, stake.holders, stake.input_tokens, monotonic())
+        if over is not None or not stake.lines:
             return over
-        short = self.ledger.reserve(request, lines, micros)
+        short = self.ledger.reserve(request, stake.lines, stake.held)
         if short is not None:
             self.book.withdraw(request, monotonic())
         return short
+
+    async def _enter_shared(self, shared: SharedQuota, request: str, stake: Stake) -> Over | Short | Unknown | None:
+        return await shared.enter(request, stake.holders, stake.lines, stake.input_tokens, stake.held, monotonic())
 
     async def _learn(self, holders: Sequence[str], accounts: Sequence[str], ends: Mapping[str, float]) -> None:
         """Ask control what was used before this worker began.
@@ -293,25 +301,15 @@ class Meter:
         if self.shared is not None:
             rooms = self.shared.rooms(exchange.record_id)
         else:
-            now = monotonic()
-            rooms = [self.book.rooms(holder, now) for holder in stake.holders]
-        requests = [room for room, _ in rooms if room is not None]
-        tokens = [room for _, room in rooms if room is not None]
-        return _rate_lines(b"requests", requests) + _rate_lines(b"tokens", tokens)
-
-
-def _rate_lines(name: bytes, rooms: list[Room]) -> bytes:
-    if not rooms:
-        return b""
-    tightest = min(rooms, key=_REMAINING)
-    return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n" % (
-        name,
-        tightest.limit,
-        name,
-        tightest.remaining,
-        name,
-        math.ceil(tightest.reset_seconds),
-    )
+            rooms = self.book.rooms(stake.holders, monotonic())
+        requests = tokens = None
+        for of_requests, of_tokens in rooms:
+            if of_requests is not None and (requests is None or of_requests.remaining < requests.remaining):
+                requests = of_requests
+            if of_tokens is not None and (tokens is None or of_tokens.remaining < tokens.remaining):
+                tokens = of_tokens
+        lines = b"" if requests is None else _REQUESTS % (*requests[:2], math.ceil(requests.reset_seconds))
+        return lines if tokens is None else lines + _TOKENS % (*tokens[:2], math.ceil(tokens.reset_seconds))
 
 
 def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:
@@ -327,6 +325,14 @@ def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, .
 def _whose(name: str) -> str:
     kind, _, rest = name.partition(":")
     return f"this {kind}" if kind in ("key", "project") else f"the {kind} {rest!r}"
+
+
+def _refusal(refused: Over | Short | Unknown, stake: Stake) -> GatewayError:
+    if isinstance(refused, Over):
+        return _over(refused)
+    if isinstance(refused, Short):
+        return _short(refused, stake.budgets, stake.lines, time())
+    return _unknown()
 
 
 def _unknown() -> GatewayError:

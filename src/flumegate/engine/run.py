@@ -157,7 +157,8 @@ class Engine:
         """
         permit(exchange)
         meter = self.settlement.meter
-        await meter.enter(exchange, exchange.access, course)
+        if (asking := meter.enter(exchange, exchange.access, course)) is not None:
+            await asking
         return meter.rooms(exchange)
 
     async def _beside(self, exchange: Exchange, course: Course, seen: Envelope, extra: bytes) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from flumegate.quota.window import Rate
-from flumegate.records.access import Limits
+from flumegate.records.access import NO_LIMITS, Limits
 
 LimitName = Literal["requests", "tokens", "concurrency", "max_requests"]
 MOST_HOLDERS = 65_536
@@ -44,40 +44,91 @@ class Room(NamedTuple):
     """Until all of it is there again."""
 
 
-class _State:
-    __slots__ = ("active", "requests", "served", "tokens")
+class _Counts:
+    """Of one holder, whatever its limits are."""
+
+    __slots__ = ("active", "served")
 
     def __init__(self) -> None:
-        # A rate stands here once its limit was seen: what is not limited is not counted.
-        self.requests: Rate | None = None
-        self.tokens: Rate | None = None
         self.active = 0
         # Requests in all its life; None = not told yet.
         self.served: int | None = None
 
+
+class _Place:
+    """Where the requests of one holder are counted, as long as its limits are these.
+
+    A rate stands here once its limit was seen: what is not limited is not counted.
+    """
+
+    __slots__ = (
+        "concurrency",
+        "counts",
+        "limits",
+        "max_requests",
+        "most_requests",
+        "most_tokens",
+        "requests",
+        "tokens",
+    )
+
+    def __init__(self, limits: Limits, before: _Place | None) -> None:
+        self.limits = limits
+        self.max_requests = limits.max_requests
+        self.concurrency = limits.concurrency
+        self.most_requests = limits.requests_per_minute
+        self.most_tokens = limits.tokens_per_minute
+        self.counts: _Counts = _Counts() if before is None else before.counts
+        self.requests: Rate | None = None if before is None else before.requests
+        self.tokens: Rate | None = None if before is None else before.tokens
+        if self.most_requests and self.requests is None:
+            self.requests = Rate()
+        if self.most_tokens and self.tokens is None:
+            self.tokens = Rate()
+
     def quiet(self, now: float) -> bool:
         """Return whether it could be forgotten and begin anew without any limit noticing."""
-        if self.active or self.served is not None:
+        if self.counts.active or self.counts.served is not None:
             return False
         return all(rate is None or not rate.used(now) for rate in (self.requests, self.tokens))
 
+    def over(self, holder: Holder, tokens: int, now: float) -> Over | None:
+        """Return which limit a request does not fit in, if there is one."""
+        counts, requests, counted = self.counts, self.requests, self.tokens
+        if self.max_requests and (counts.served or 0) >= self.max_requests:
+            return Over("max_requests", holder, self.max_requests, None)
+        if self.concurrency and counts.active >= self.concurrency:
+            return Over("concurrency", holder, self.concurrency, None)
+        most = self.most_requests
+        if most and requests is not None and (wait := requests.wait(now, 1, most)):
+            return Over("requests", holder, most, wait)
+        most = self.most_tokens
+        if most and counted is not None and (wait := counted.wait(now, tokens, most)):
+            return Over("tokens", holder, most, wait)
+        return None
 
-class _Stay(NamedTuple):
-    """What a request occupies: the very states and rates it was counted in, whatever its limits become meanwhile."""
+    def rooms(self, now: float) -> tuple[Room | None, Room | None]:
+        """Return what is left of the rates of requests and of tokens; None = no such limit."""
+        return _room(self.requests, self.most_requests, now), _room(self.tokens, self.most_tokens, now)
 
-    states: tuple[_State, ...]
-    requests: tuple[Rate, ...]
-    token_rates: tuple[Rate, ...]
-    served: tuple[_State, ...]
-    tokens: int
-    entered_at: float
+
+class _Stay:
+    """What a request occupies: the very places it was counted in, whatever their holders' limits become meanwhile."""
+
+    __slots__ = ("entered_at", "places", "served", "tokens")
+
+    def __init__(self, places: list[_Place], tokens: int, entered_at: float) -> None:
+        self.places = places
+        self.tokens = tokens
+        self.entered_at = entered_at
+        self.served: list[_Counts] = []
 
 
 class Book:
     """The holders of one worker; `now` is a clock of seconds that should not go back."""
 
     def __init__(self) -> None:
-        self._states: dict[str, _State] = {}
+        self._places: dict[str, _Place] = {}
         self._stays: dict[str, _Stay] = {}
         self._sweep_at = MOST_HOLDERS
 
@@ -87,9 +138,9 @@ class Book:
 
     def tell(self, name: str, served: int) -> None:
         """Enter how many requests a holder has had so far; what is known already stays."""
-        state = self._states.setdefault(name, _State())
-        if state.served is None:
-            state.served = served
+        place = self._places.setdefault(name, _Place(NO_LIMITS, None))
+        if place.counts.served is None:
+            place.counts.served = served
 
     def enter(self, request: str, holders: Sequence[Holder], tokens: int, now: float) -> Over | None:
         """Admit a request that is expected to take so many tokens; None = admitted, and counted on all holders.
@@ -98,35 +149,33 @@ class Book:
         """
         if request in self._stays:
             return None
+        places = []
         for holder in holders:
-            if over := _over(holder, self._state(holder), tokens, now):
+            place = self._place(holder)
+            if over := place.over(holder, tokens, now):
                 return over
-        self.count(request, holders, tokens, now)
+            places.append(place)
+        self._count(request, places, tokens, now)
         return None
 
     def count(self, request: str, holders: Sequence[Holder], tokens: int, now: float) -> None:
         """Enter a request that was admitted elsewhere, whatever the limits say; one that is in already stays so."""
-        if request in self._stays:
-            return
-        states = tuple(self._state(holder) for holder in holders)
-        stay = _Stay(
-            states,
-            tuple(state.requests for state in states if state.requests is not None),
-            tuple(state.tokens for state in states if state.tokens is not None),
-            tuple(state for state in states if state.served is not None),
-            tokens,
-            now,
-        )
-        for state in stay.states:
-            state.active += 1
-        for rate in stay.requests:
-            rate.add(now, 1)
-        for rate in stay.token_rates:
-            rate.add(now, tokens)
-        for state in stay.served:
-            state.served = (state.served or 0) + 1
-        self._stays[request] = stay
-        if len(self._states) >= self._sweep_at:
+        if request not in self._stays:
+            self._count(request, [self._place(holder) for holder in holders], tokens, now)
+
+    def _count(self, request: str, places: list[_Place], tokens: int, now: float) -> None:
+        stay = self._stays[request] = _Stay(places, tokens, now)
+        for place in places:
+            counts = place.counts
+            counts.active += 1
+            if counts.served is not None:
+                counts.served += 1
+                stay.served.append(counts)
+            if place.requests is not None:
+                place.requests.add(now, 1)
+            if place.tokens is not None:
+                place.tokens.add(now, tokens)
+        if len(self._places) >= self._sweep_at:
             self._forget_quiet(now)
 
     def leave(self, request: str, tokens: int | None, now: float) -> None:
@@ -134,14 +183,15 @@ class Book:
         stay = self._stays.pop(request, None)
         if stay is None:
             return
-        for state in stay.states:
-            state.active -= 1
         more = 0 if tokens is None else tokens - stay.tokens
-        for rate in stay.token_rates:
-            if more > 0:
-                rate.add(now, more)
-            elif more < 0:
-                rate.give_back(stay.entered_at, now, -more)
+        for place in stay.places:
+            place.counts.active -= 1
+            rate = place.tokens
+            if rate is not None and more:
+                if more > 0:
+                    rate.add(now, more)
+                else:
+                    rate.give_back(stay.entered_at, now, -more)
 
     def withdraw(self, request: str, now: float) -> None:
         """Undo a request's entry, as if it had never come: something else refused it. A second call does nothing."""
@@ -149,43 +199,36 @@ class Book:
         if stay is None:
             return
         self.leave(request, 0, now)
-        for rate in stay.requests:
-            rate.give_back(stay.entered_at, now, 1)
-        for state in stay.served:
-            state.served = (state.served or 0) - 1
+        for place in stay.places:
+            if place.requests is not None:
+                place.requests.give_back(stay.entered_at, now, 1)
+        for counts in stay.served:
+            counts.served = (counts.served or 0) - 1
 
     def active(self, name: str) -> int:
         """Return how many requests of a holder are under way."""
-        state = self._states.get(name)
-        return 0 if state is None else state.active
+        place = self._places.get(name)
+        return 0 if place is None else place.counts.active
 
-    def rooms(self, holder: Holder, now: float) -> tuple[Room | None, Room | None]:
-        """Return what is left of a holder's rates of requests and of tokens; None = no such limit."""
-        state, limits = self._state(holder), holder.limits
-        return (
-            _room(state.requests, limits.requests_per_minute, now),
-            _room(state.tokens, limits.tokens_per_minute, now),
-        )
+    def rooms(self, holders: Sequence[Holder], now: float) -> list[tuple[Room | None, Room | None]]:
+        """Return what is left of each holder's rates of requests and of tokens; None = no such limit."""
+        return [self._place(holder).rooms(now) for holder in holders]
 
     def _served(self, name: str) -> int | None:
-        state = self._states.get(name)
-        return None if state is None else state.served
+        place = self._places.get(name)
+        return None if place is None else place.counts.served
 
-    def _state(self, holder: Holder) -> _State:
-        state = self._states.get(holder.name)
-        if state is None:
-            state = self._states[holder.name] = _State()
-        if state.requests is None and holder.limits.requests_per_minute:
-            state.requests = Rate()
-        if state.tokens is None and holder.limits.tokens_per_minute:
-            state.tokens = Rate()
-        return state
+    def _place(self, holder: Holder) -> _Place:
+        place = self._places.get(holder.name)
+        if place is None or (place.limits is not holder.limits and place.limits != holder.limits):
+            place = self._places[holder.name] = _Place(holder.limits, place)
+        return place
 
     def _forget_quiet(self, now: float) -> None:
-        for name in [name for name, state in self._states.items() if state.quiet(now)]:
-            del self._states[name]
+        for name in [name for name, place in self._places.items() if place.quiet(now)]:
+            del self._places[name]
         # Twice what is in use, so that a look at all of them is paid for by as many newcomers.
-        self._sweep_at = max(MOST_HOLDERS, 2 * len(self._states))
+        self._sweep_at = max(MOST_HOLDERS, 2 * len(self._places))
 
 
 def limit_of(limits: Limits, name: LimitName) -> int:
@@ -196,21 +239,6 @@ def limit_of(limits: Limits, name: LimitName) -> int:
         "concurrency": limits.concurrency,
         "max_requests": limits.max_requests,
     }[name]
-
-
-def _over(holder: Holder, state: _State, tokens: int, now: float) -> Over | None:
-    limits = holder.limits
-    if limits.max_requests and (state.served or 0) >= limits.max_requests:
-        return Over("max_requests", holder, limits.max_requests, None)
-    if limits.concurrency and state.active >= limits.concurrency:
-        return Over("concurrency", holder, limits.concurrency, None)
-    requests, most = state.requests, limits.requests_per_minute
-    if most and requests is not None and (wait := requests.wait(now, 1, most)):
-        return Over("requests", holder, most, wait)
-    counted, most = state.tokens, limits.tokens_per_minute
-    if most and counted is not None and (wait := counted.wait(now, tokens, most)):
-        return Over("tokens", holder, most, wait)
-    return None
 
 
 def _room(rate: Rate | None, limit: int, now: float) -> Room | None:

@@ -52,9 +52,13 @@ class _Account:
         self.ends_at = ends_at
 
 
-class _Hold(NamedTuple):
-    accounts: tuple[str, ...]
-    micros: int
+class _Hold:
+    __slots__ = ("accounts", "micros")
+
+    def __init__(self, accounts: list[_Account], micros: int) -> None:
+        # None of them is forgotten while something holds on to it.
+        self.accounts = accounts
+        self.micros = micros
 
 
 def line_of(budget: Budget, unix_time: float) -> Line:
@@ -97,16 +101,21 @@ class Ledger:
         """
         if request in self._holds:
             return None
-        if unknown := self.unknown(lines):
-            return Unknown(unknown)
+        # Two lines of one account, say a limit and a stricter one, are still one amount of money.
+        accounts: list[_Account] = []
+        short: Short | None = None
         for line in lines:
-            left = self.left(line)
-            if left < micros or left <= 0:
-                return Short(line, left)
-        # A set of them: two lines of one account, say a limit and a stricter one, are still one amount of money.
-        accounts = tuple({line.account: None for line in lines})
-        for name in accounts:
-            account = self._accounts[name]
+            account = self._accounts.get(line.account)
+            if account is None:
+                return Unknown(self.unknown(lines))
+            left = line.limit_micros - account.spent - account.held
+            if short is None and (left < micros or left <= 0):
+                short = Short(line, left)
+            if account not in accounts:
+                accounts.append(account)
+        if short is not None:
+            return short
+        for account in accounts:
             account.held += micros
             account.holds += 1
         self._holds[request] = _Hold(accounts, micros)
@@ -125,9 +134,9 @@ class Ledger:
             left = self.left(line)
             if left < micros:
                 return Short(line, left)
-        for name in hold.accounts:
-            self._accounts[name].held += micros
-        self._holds[request] = hold._replace(micros=hold.micros + micros)
+        for account in hold.accounts:
+            account.held += micros
+        hold.micros += micros
         return None
 
     def holds(self, request: str) -> bool:
@@ -148,8 +157,7 @@ class Ledger:
         if hold is None:
             return
         cost = hold.micros if cost_micros is None else cost_micros
-        for name in hold.accounts:
-            account = self._accounts[name]
+        for account in hold.accounts:
             account.held -= hold.micros
             account.holds -= 1
             account.spent += cost

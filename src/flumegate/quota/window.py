@@ -18,47 +18,63 @@ MINUTE = 60
 class Rate:
     """What one key, or one project, has used within the last minute of one kind of amount."""
 
-    __slots__ = ("_amounts", "_seconds", "_used")
+    __slots__ = ("_amounts", "_seconds", "_turned", "_used")
 
     def __init__(self) -> None:
         # Two short lists, at most 61 long, for the seconds in which something was counted, oldest first.
         self._seconds: list[int] = []
         self._amounts: list[int] = []
         self._used = 0
+        # The second for which the lists are right: most calls come in one that had a call before.
+        self._turned = -1
 
     def used(self, now: float) -> int:
         """Return what counts at this moment."""
-        self._turn(int(now))
+        second = int(now)
+        if second != self._turned:
+            self._turn(second)
         return self._used
 
     def room(self, now: float, limit: int) -> int:
         """Return what a limit leaves at this moment, at least 0."""
-        return max(0, limit - self.used(now))
+        used = self.used(now)
+        return limit - used if used < limit else 0
 
     def add(self, now: float, amount: int) -> None:
         """Count something, whether there is room or not."""
         second = int(now)
-        self._turn(second)
+        if second != self._turned:
+            self._turn(second)
         self._used += amount
-        if self._seconds and self._seconds[-1] == second:
+        seconds = self._seconds
+        if seconds and seconds[-1] == second:
             self._amounts[-1] += amount
         else:
-            self._seconds.append(second)
+            seconds.append(second)
             self._amounts.append(amount)
 
     def give_back(self, counted_at: float, now: float, amount: int) -> None:
         """Count less where it was counted, if that still counts: what others used meanwhile is not touched."""
-        self._turn(int(now))
+        this = int(now)
+        if this != self._turned:
+            self._turn(this)
         second = int(counted_at)
-        if second in self._seconds:
-            index = self._seconds.index(second)
-            given = min(amount, self._amounts[index])
-            self._amounts[index] -= given
-            self._used -= given
+        seconds = self._seconds
+        if seconds and seconds[-1] == second:
+            index = -1
+        elif second in seconds:
+            index = seconds.index(second)
+        else:
+            return
+        given = min(amount, self._amounts[index])
+        self._amounts[index] -= given
+        self._used -= given
 
     def wait(self, now: float, amount: int, limit: int) -> float:
         """Return the seconds until `amount` fits; 0 = now. More than the limit itself fits when nothing else counts."""
-        self._turn(int(now))
+        second = int(now)
+        if second != self._turned:
+            self._turn(second)
         excess = self._used + min(amount, limit) - limit
         if excess <= 0:
             return 0.0
@@ -67,13 +83,18 @@ class Rate:
 
     def reset(self, now: float) -> float:
         """Return the seconds until all of a limit is there again; 0 = it is."""
-        self._turn(int(now))
+        second = int(now)
+        if second != self._turned:
+            self._turn(second)
+        if self._amounts and self._amounts[-1]:
+            return self._seconds[-1] + MINUTE + 1 - now
         for second, counted in zip(reversed(self._seconds), reversed(self._amounts), strict=True):
             if counted:
                 return second + MINUTE + 1 - now
         return 0.0
 
     def _turn(self, second: int) -> None:
+        self._turned = second
         seconds = self._seconds
         if not seconds:
             return

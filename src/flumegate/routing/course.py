@@ -74,6 +74,7 @@ class Course:
     Attributes:
         name: the model as the client asked for it.
         stages: in the order in which they are tried.
+        candidates: all targets, stage by stage.
         only: the one candidate of a course that has no other, else None: most requests have nothing to choose.
         straight: that candidate as a choice made in advance.
         differs: what some targets are known not to take, and others may: where a request needs that, it matters who.
@@ -82,6 +83,7 @@ class Course:
     __slots__ = (
         "_draw",
         "_hedges",
+        "candidates",
         "coalesce",
         "differs",
         "hedge",
@@ -99,6 +101,7 @@ class Course:
     def __init__(self, name: str, route: Route, stages: tuple[Stage, ...], retry: Retry, timeout: float | None) -> None:
         self.name = name
         self.stages = stages
+        self.candidates = [candidate for stage in stages for candidate in stage.candidates]
         self.retry = retry
         self.timeout = timeout
         self.rules: tuple[Rule, ...] = route.rules
@@ -140,8 +143,3 @@ class Course:
             return False
         self._hedges -= 1.0
         return True
-
-    @property
-    def candidates(self) -> list[Candidate]:
-        """All targets, stage by stage."""
-        return [candidate for stage in self.stages for candidate in stage.candidates]

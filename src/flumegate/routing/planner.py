@@ -52,15 +52,15 @@ class Planner:
 
     def of(self, project: str) -> Planner:
         """Return who plans for a project: this planner, unless it has credentials or a default provider of its own."""
-        snapshot = self._snapshot
-        known = snapshot.projects.get(project)
-        own = snapshot.project_credentials.get(project)
-        if known is None or not (own or known.default_provider):
-            return self
         planner = self._projects.get(project)
         if planner is None:
-            planner = self._projects[project] = copy.copy(self)
-            planner._become(known, own or {})  # noqa: SLF001 - it is one of us
+            known = self._snapshot.projects.get(project)
+            own = self._snapshot.project_credentials.get(project)
+            planner = self
+            if known is not None and (own or known.default_provider):
+                planner = copy.copy(self)
+                planner._become(known, own or {})  # noqa: SLF001 - it is one of us
+            self._projects[project] = planner
         return planner
 
     def _become(self, project: Project, credentials: Mapping[str, str]) -> None:
