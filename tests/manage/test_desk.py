@@ -16,6 +16,7 @@ from flumegate.manage.keys import Issued, NewKey
 from flumegate.manage.rotation import claim
 from flumegate.manage.seal import unseal_credential
 from flumegate.manage.workers import RefusedError
+from flumegate.store.changes import count_changes
 from flumegate.store.credentials import find
 from rig.desk import Bench, actor
 
@@ -35,6 +36,14 @@ def test_a_request_that_is_sent_again_is_answered_again(desk: Bench) -> None:
     assert (replayed.value.status, replayed.value.body) == (201, issued.text.encode())
     assert len(keys.page(desk, limit=10)[0]) == 1
     assert desk.pushed == 1
+
+
+def test_workers_are_waited_for_by_the_count_of_changes(desk: Bench) -> None:
+    """Of the change that was made: what workers know of later ones includes it."""
+    for made in (1, 2):
+        keys.create(desk, actor(), NewKey())
+        with desk.reading() as connection:
+            assert desk.changes == count_changes(connection) == made
 
 
 def test_the_copy_of_an_answer_gives_nothing_away(desk: Bench) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,30 @@ def test_the_setup_token_lets_the_first_owner_in_once() -> None:
             assert "fg-st-" not in again.logs()
 
 
+def test_a_worker_that_is_frozen_keeps_no_operator_from_working(tmp_path: Path) -> None:
+    """The answer comes all the same; once the worker is awake, it knows the key."""
+    config = {"auth": {"static_keys": [OWN]}, "providers": PROVIDERS, "server": {"workers": 2}}
+    with run_gateway(config=config, data_dir=tmp_path / "data") as gateway:
+        url = gateway.wait_console()
+        frozen = gateway.worker_pids()[0]
+        gateway.kill(frozen, signal.SIGSTOP)
+        try:
+            status, key = call(gateway, url, "POST", "/manage/keys", {"name": "k"})
+            assert status == 201
+        finally:
+            gateway.kill(frozen, signal.SIGCONT)
+        # The next change is answered once both know it, and so the one before.
+        assert call(gateway, url, "POST", "/manage/keys", {"name": "l"})[0] == 201
+        assert opens(gateway, key["key"]) == {200}
+
+
+def opens(gateway: Gateway, key: str) -> set[int]:
+    """Return how requests with a key are answered, each on a connection of its own, by whatever worker takes it."""
+    return {gateway.request("GET", "/proxy/v1/upstreams", key=key).status for _ in range(12)}
+
+
 def test_what_is_done_at_the_desk_reaches_the_workers(tmp_path: Path) -> None:
-    """A key made by the console opens the gateway, with its project, and no more once it is revoked."""
+    """A key that the console shows opens the gateway from its first request on, and no more once it is revoked."""
     config = {"auth": {"static_keys": [OWN]}, "providers": PROVIDERS, "server": {"workers": 2}}
     with run_gateway(config=config, data_dir=tmp_path / "data") as gateway:
         url = gateway.wait_console()
@@ -51,11 +74,9 @@ def test_what_is_done_at_the_desk_reaches_the_workers(tmp_path: Path) -> None:
         assert status == 201
         status, key = call(gateway, url, "POST", "/manage/keys", {"name": "k", "project_id": project["id"]})
         assert status == 201
-        while gateway.request("GET", "/proxy/v1/upstreams", key=key["key"]).status != 200:
-            pass
+        assert opens(gateway, key["key"]) == {200}
         status, told = call(gateway, url, "POST", "/manage/keys", {"name": "l", "limits": {"requests_per_minute": 5}})
         assert status == 409
         assert "redis.url" in json.dumps(told)
         assert call(gateway, url, "DELETE", f"/manage/keys/{key['id']}")[0] in (200, 204)
-        while gateway.request("GET", "/proxy/v1/upstreams", key=key["key"]).status != 401:
-            pass
+        assert opens(gateway, key["key"]) == {401}

@@ -32,6 +32,7 @@ class Bench(Desk):
     def __init__(self, url: str, folder: Path) -> None:
         self.time = Clock()
         self.pushed = 0
+        self.changes = 0
         self.no_limits: str | None = None
         self.known = dict(HOSTS)
         super().__init__(
@@ -45,8 +46,9 @@ class Bench(Desk):
             clock=self.time,
         )
 
-    def _count(self) -> None:
+    def _count(self, changes: int) -> None:
         self.pushed += 1
+        self.changes = changes
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """Where operations on the database are done: each in one transaction with its audit entry and its answer's copy.
 
 What cannot be audited is thus not done, and what was done is audited. A refusal is audited as well, in a transaction of
-its own, as the first was undone. Workers are told once it is committed.
+its own, as the first was undone. Workers are told once it is committed, and answers wait until they know: whoever is
+shown a new key can use it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from flumegate.manage.workers import RefusedError
 from flumegate.records.manage import Refused
 from flumegate.store import audit as audits
 from flumegate.store import idempotency
+from flumegate.store.changes import count_changes
 from flumegate.store.database import Database
 from flumegate.store.errors import ConflictError, DuplicateError, MissingError, RowRefused, StoreUnavailable
 
@@ -64,7 +66,7 @@ class Desk:
         *,
         hosts: Callable[[], Mapping[str, str]] = dict,
         may_limit: Callable[[], str | None] = lambda: None,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[int], None] = lambda _: None,
         head: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -76,7 +78,8 @@ class Desk:
             pepper: what keys and tokens are hashed with.
             hosts: returns the host of every provider, by its name, as the configuration has them now.
             may_limit: returns why no limits can be held now; None = they can.
-            changed: is called after each change, from any thread; it pushes it to the workers.
+            changed: is called after each change, from any thread, with the database's count of changes; it pushes
+                them to the workers, and returns once they know, or after a moment.
             head: where the newest entry of the audit trail is noted, beside the database.
             clock: Unix time.
         """
@@ -116,11 +119,12 @@ class Desk:
                 result = perform(connection)
                 head = self._note(connection, actor, entry, "success")
                 self._remember(connection, actor, result)
+                changes = count_changes(connection)
         except RefusedError as refusal:
             self.note_refusal(actor, entry, refusal.code)
             raise
         self._keep_head(head)
-        self._changed()
+        self._changed(changes)
         return result
 
     def note_refusal(self, actor: Actor, entry: Entry, reason: str) -> None:

@@ -23,6 +23,7 @@ import msgspec
 from flumegate import log, snapshot
 from flumegate.manage.state import CURRENT, astray
 from flumegate.processes import boot, settings, tally
+from flumegate.processes.arrival import Arrival
 from flumegate.processes.banner import banner
 from flumegate.processes.console import Console
 from flumegate.processes.control_end import ControlEnd, WorkerLine
@@ -70,8 +71,7 @@ class Control:
             live=sys.stdout.isatty(),
         )
         self.state: State | None = None
-        self._served: dict[str, int] = {}
-        """The Snapshot's version that each worker has acknowledged."""
+        self.arrival = Arrival()
         self.uncounted = False
         """Limits were found that cannot be held, and that was said."""
         self.console = Console(
@@ -139,12 +139,13 @@ class Control:
         self.tally.begin(hello.name, hello.pid)
         self._share(hello.name)
         self._acknowledged(hello.version)
+        self._arrived(hello.name, hello.version)
 
     def hear(self, hello: Hello, report: Report) -> None:
         """Take a worker's report."""
         self.tally.report(hello.name, hello.pid, report.counters)
         self._acknowledged(report.version)
-        self._retire_tables(hello.name, report.version)
+        self._arrived(hello.name, report.version)
 
     def look_up(self, line: WorkerLine, question: Question) -> None:
         """Find out what a worker wants to know, and tell it."""
@@ -167,14 +168,17 @@ class Control:
             _say(f"flumegate ready on {self.url}\n")
             self._settle()
 
-    def _retire_tables(self, worker: str, version: int) -> None:
-        """Delete key tables that no worker uses any more, once all that are there have the newest Snapshot."""
-        if self._served.get(worker) == version:
-            return
-        self._served[worker] = version
-        names = {line.name for line in self.link.workers}
-        if self.kept.kept_state is not None and all(self._served.get(name) == self.link.version for name in names):
+    def _arrived(self, worker: str, version: int) -> None:
+        if self.arrival.acknowledged(worker, version) and self._tell_arrival() and self.kept.kept_state is not None:
+            # No worker uses an older key table any more.
             self.kept.kept_state.retire(self.kept.snapshot.key_table)
+
+    def _tell_arrival(self) -> bool:
+        """Let those go on who wait for what all workers know now; tell whether that is the newest Snapshot."""
+        everywhere = self.arrival.is_everywhere(self.link.version, {line.name for line in self.link.workers})
+        if everywhere and self.kept.standing.state is not None:
+            self.arrival.known(self.kept.standing.state.changes)
+        return everywhere
 
     def _settle(self) -> None:
         """Begin what can wait until the gateway answers."""
@@ -223,6 +227,8 @@ class Control:
         before, self.kept = self.kept, self.kept.following(self.kept, standing)
         if self.kept.snapshot.version != before.snapshot.version:
             self.publish(self.kept.snapshot)
+        # What changes nothing for workers is known to them already.
+        self._tell_arrival()
         reason = self.kept.uncounted()
         if reason and before.standing.state is None:
             # What a start that knew it would have refused.
@@ -238,10 +244,11 @@ class Control:
             with contextlib.suppress(boot.ChannelClosedError):
                 self.channel.send("refused", 1)
 
-    def changed(self) -> None:
-        """Push what was changed in the database to the workers; may be called in any thread."""
+    def changed(self, changes: int) -> None:
+        """Push what was changed in the database to the workers, and wait for them; called in threads of the console."""
         if self.state is not None:
             self.state.changed()
+            self.arrival.wait(changes)
 
     def _share(self, name: str) -> None:
         for line in self.link.workers:

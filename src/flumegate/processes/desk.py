@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 class DeskOpening:
     """Returns the one desk of a control process; called in any thread, the first time it waits for the library."""
 
-    def __init__(self, recording: Recording, settings: Callable[[], Settings], changed: Callable[[], None]) -> None:
+    def __init__(self, recording: Recording, settings: Callable[[], Settings], changed: Callable[[int], None]) -> None:
         """Take the parts.
 
         Args:
             recording: whose database it is.
             settings: returns those that are in force now.
-            changed: is called after each change.
+            changed: is called after each change, with the database's count of them.
         """
         self._recording = recording
         self._settings = settings
