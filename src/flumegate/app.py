@@ -65,7 +65,7 @@ class WorkerApp:
         self._turn = 0
         self._sweeper: asyncio.TimerHandle | None = None
         self.peers = Counters()
-        self._redis_url = ""
+        self._redis = "", 0.0
         self._closing: asyncio.Task[None] | None = None
 
     def ask_balance(self, ask: AskBalance) -> None:
@@ -87,17 +87,17 @@ class WorkerApp:
         self._settlement.policy = snapshot.records
         self._spool.max_bytes = snapshot.records.spool_max_bytes
         self._server.apply(snapshot)
-        self._share(snapshot.redis_url)
+        self._share(snapshot.redis_url, snapshot.redis_seconds)
         door = snapshot.door
         self._overload.apply(door, door.max_memory_bytes or memory.share_of(self._workers))
         gc.collect()
         gc.freeze()
 
-    def _share(self, url: str) -> None:
+    def _share(self, url: str, seconds: float) -> None:
         """Keep limits and budgets together with other workers, or alone; a change takes effect once."""
-        if url == self._redis_url:
+        if (url, seconds) == self._redis:
             return
-        self._redis_url = url
+        self._redis = url, seconds
         meter = self._settlement.meter
         if meter.shared is not None:
             self._closing = self._loop.create_task(meter.shared.close())
@@ -105,7 +105,7 @@ class WorkerApp:
         if url:
             from flumegate.shared.quota import SharedQuota  # noqa: PLC0415 - only who shares pays for the client
 
-            meter.shared = SharedQuota(url, workers=lambda: self._workers)
+            meter.shared = SharedQuota(url, workers=lambda: self._workers, timeout_seconds=seconds)
             meter.shared.start()
 
     async def start(self, sock: socket.socket) -> None:

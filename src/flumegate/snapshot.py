@@ -306,6 +306,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """By id."""
     redis_url: str = ""
     """Where limits and budgets are shared with other workers and machines; empty = this worker is the only one."""
+    redis_seconds: float = 0.1
+    """How long a request waits for that."""
     project_credentials: dict[str, dict[str, str]] = {}
     """By the project's id: provider → the credential that its requests carry there."""
     model_budgets: dict[str, tuple[Budget, ...]] = {}

@@ -199,7 +199,7 @@ def redis() -> Iterator[Redis]:
 def shared_gateway(mock: Mock, redis: Redis) -> Iterator[tuple[Gateway, FaultProxy]]:
     """Run workers that reach their Redis through a proxy."""
     with fault_proxy(redis.port) as proxy:
-        config = managed.settings(mock, workers=WORKERS, redis=f"redis://127.0.0.1:{proxy.port}/0")
+        config = managed.settings(mock, workers=WORKERS, redis=f"redis://127.0.0.1:{proxy.port}/0", redis_seconds=0.1)
         with run_gateway(config=config) as gateway:
             yield gateway, proxy
 

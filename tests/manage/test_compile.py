@@ -30,6 +30,12 @@ def compiled(tmp_path: Path) -> Compile:
     return run
 
 
+def test_redis_is_waited_for_as_long_as_configured(compiled: Compile) -> None:
+    """Its address and a request's patience reach the workers."""
+    value = compiled('redis: {url: "redis://r", timeout: 0.5}')
+    assert (value.redis_url, value.redis_seconds) == ("redis://r", 0.5)
+
+
 def test_keys_are_kept_as_keyed_digests_only(compiled: Compile) -> None:
     """A snapshot that leaks does not leak the keys; each is named by the first digits of its digest."""
     value = compiled(

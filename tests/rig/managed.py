@@ -49,8 +49,13 @@ class Asked(NamedTuple):
     complete: bool
 
 
-def settings(mock: Mock, *, workers: int, redis: str | None = None, **sections: Any) -> dict[str, Any]:
-    """Return a configuration with models for each way in which a request may go."""
+def settings(
+    mock: Mock, *, workers: int, redis: str | None = None, redis_seconds: float = 5.0, **sections: Any
+) -> dict[str, Any]:
+    """Return a configuration with models for each way in which a request may go.
+
+    `redis_seconds`: a request's patience with Redis; longer than usual, for tests in which nothing is wrong with it.
+    """
     targets = {
         "m": [f"up/m+tokens={TOKENS}"],
         "retried": [f"up/retried+tokens={TOKENS},status=503,times=1"],
@@ -69,7 +74,7 @@ def settings(mock: Mock, *, workers: int, redis: str | None = None, **sections: 
         "breaker": {"enabled": False},
     } | sections["routing"]
     if redis is not None:
-        sections["redis"] = {"url": redis}
+        sections["redis"] = {"url": redis, "timeout": redis_seconds}
     return road.settings(
         {"up": road.compatible(mock.port), "ill": road.compatible(mock.port)},
         models={name: {"targets": each} for name, each in targets.items()},

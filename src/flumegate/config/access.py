@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from flumegate.config.problem import wrong
 from flumegate.config.secret import Secret
-from flumegate.config.shapes import Section
+from flumegate.config.shapes import Seconds, Section
 
 KEYS_MAX_AGE = 3600.0
 MICROS = 1_000_000
@@ -70,6 +70,11 @@ class Redis(Section):
         default=None,
         description="redis:// URL. Needed for limits and budgets with more than one worker; "
         "install flumegate with the extra redis.",
+    )
+    timeout: Seconds = Field(
+        default=0.1,
+        description="Seconds for which a request waits for Redis; then each worker decides on its own share until "
+        "Redis answers again.",
     )
 
 

@@ -80,6 +80,7 @@ def compile_snapshot(
         keys=dict(_keys(config, pepper, extra_keys)),
         prices=prices,
         redis_url=config.redis.url.reveal() if config.redis.url else "",
+        redis_seconds=config.redis.timeout,
         price_version=price_version(prices),
         door=_door(config),
         records=_records(config),

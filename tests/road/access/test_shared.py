@@ -16,6 +16,9 @@ from rig.mock import Mock, run_mock
 from rig.redis import Redis, redis_server
 from rig.worker import Worker, run_worker, until
 
+PATIENCE = 10.0
+"""Seconds: workers, clients and Redis share one processor here, and nothing of this is about a Redis that is slow."""
+
 
 class Pair(NamedTuple):
     one: Worker
@@ -24,7 +27,7 @@ class Pair(NamedTuple):
 
     def apply(self, mock: Mock, keys: dict[str, Key], **fields: Any) -> None:
         for worker in (self.one, self.two):
-            worker.apply(known(mock, redis_url=self.redis.url, **fields), keys)
+            worker.apply(known(mock, redis_url=self.redis.url, redis_seconds=PATIENCE, **fields), keys)
 
 
 @pytest.fixture(scope="module")
