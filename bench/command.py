@@ -13,15 +13,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import machine, programs, report, sections, targets
+from bench import machine, programs, report, sections, swaps, targets
 from bench.launch import end_on_signals
 from bench.problem import BenchError
 from bench.sections import QUICK, Bench, Figures, Settings
 from bench.subjects import SUBJECTS, Subject
 
-SECTIONS = ("unary", "sse", "latency", "memory", "start")
+SECTIONS = ("unary", "sse", "latency", "memory", "start", "keys")
 RESULTS = Path(__file__).with_name("RESULTS.md")
-UNARY_ONLY = ("gateway-routed", "gateway-models")
+UNARY_ONLY = ("gateway-routed", "gateway-models", "gateway-keys")
 UNBURDENED = ("gateway-full", "gateway-translated", *UNARY_ONLY)
 """Left out of the latency section: what they cost shows in the other two."""
 
@@ -68,9 +68,11 @@ def _chosen(options: argparse.Namespace, bench: Bench) -> list[Subject]:
 
 def _measure(bench: Bench, only: list[str], subjects: list[Subject]) -> dict[str, Figures]:
     measured: dict[str, Figures] = {}
-    gateway = next((subject for subject in subjects if subject.name == "gateway"), None)
+    by_name = {subject.name: subject for subject in subjects}
+    gateway = by_name.get("gateway")
     for name in SECTIONS:
-        if name not in only or (gateway is None and name in {"memory", "start"}):
+        needed = {"memory": "gateway", "start": "gateway", "keys": "gateway-keys"}.get(name)
+        if name not in only or (needed is not None and needed not in by_name):
             continue
         print(f"{name}:", flush=True)
         if name == "unary":
@@ -82,6 +84,8 @@ def _measure(bench: Bench, only: list[str], subjects: list[Subject]) -> dict[str
             capacities = {subject: row["rate"] for subject, row in measured.get("unary", {}).items()}
             light = [subject for subject in subjects if subject.name not in UNBURDENED]
             measured[name] = sections.measure_latency(bench, light, capacities)
+        elif name == "keys":
+            measured[name] = swaps.measure_keys(bench, by_name["gateway-keys"])
         elif gateway and name == "memory":
             measured[name] = sections.measure_memory(bench, gateway)
         elif gateway:

@@ -1,11 +1,12 @@
 """`python -m bench.load_open`: requests at moments fixed beforehand, whatever the answers do; prints findings as JSON.
 
 Options: --port --path --headers (JSON) --body (text) --rate (requests/s) --seconds --warm-up --connections --seed
---core (where this runs) --beside (processes on that core that the load does not need).
-Arrivals are a Poisson process. A latency runs from the moment that a request was due, not from when it could be sent:
-one that waits for a connection, or that this program sends late, counts from its due time, so that a subject that
-stalls cannot hide it by slowing the load down (coordinated omission). How late the sending itself was is reported too,
-and how full this program's core was with it and the upstream: where either is high, the figures are the load's own.
+--core (where this runs) --beside (processes on that core that the load does not need) --steady (no dice).
+Arrivals are a Poisson process, or steady as a clock. A latency runs from the moment that a request was due, not from
+when it could be sent: one that waits for a connection, or that this program sends late, counts from its due time, so
+that a subject that stalls cannot hide it by slowing the load down (coordinated omission). How late the sending itself
+was is reported too, and how full this program's core was with it and the upstream: where either is high, the figures
+are the load's own.
 """
 
 from __future__ import annotations
@@ -141,8 +142,10 @@ class Generator:
             alarm.close()
 
 
-def schedule(rate: float, seconds: float, seed: int) -> list[int]:
-    """Return the due times of a Poisson process in nanoseconds from its beginning."""
+def schedule(rate: float, seconds: float, seed: int, *, steady: bool) -> list[int]:
+    """Return due times in nanoseconds from the beginning: those of a Poisson process, or of a clock."""
+    if steady:
+        return [round(number * 1e9 / rate) for number in range(int(seconds * rate))]
     dice = random.Random(seed)
     moments, moment = [], 0.0
     while (moment := moment + dice.expovariate(rate)) < seconds:
@@ -156,7 +159,7 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
     fields = {**json.loads(options.headers), "content-length": str(len(body)), "host": f"127.0.0.1:{options.port}"}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     generator = Generator(f"POST {options.path} HTTP/1.1\r\n{head}\r\n".encode() + body)
-    offsets = schedule(options.rate, options.warm_up + options.seconds, options.seed)
+    offsets = schedule(options.rate, options.warm_up + options.seconds, options.seed, steady=options.steady)
     loop = asyncio.get_running_loop()
     for _ in range(options.connections):
         await loop.create_connection(lambda: Connection(generator), "127.0.0.1", options.port)
@@ -178,8 +181,12 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
         "unanswered": generator.open,
         "p50_us": percentile(generator.latencies_ns, 50) / 1e3,
         "p99_us": percentile(generator.latencies_ns, 99) / 1e3,
+        "longest_us": max(generator.latencies_ns) / 1e3,
+        "from_seconds": counted_from / 1e9,
+        "until_seconds": time.monotonic(),
         "late_p50_us": percentile(generator.lateness_ns, 50) / 1e3,
         "late_p99_us": percentile(generator.lateness_ns, 99) / 1e3,
+        "latest_us": max(generator.lateness_ns) / 1e3,
         "core_percent": core_percent,
     }
 
@@ -197,6 +204,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--core", type=int, required=True)
+    parser.add_argument("--steady", action="store_true")
     parser.add_argument("--beside", type=int, nargs="*", default=[])
     print(json.dumps(uvloop.run(measure(parser.parse_args()))))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench import keys
 from bench.sections import Figures
 from bench.subjects import Subject
 from bench.targets import Verdict
@@ -45,6 +46,7 @@ def sections(measured: Measured, subjects: Sequence[Subject]) -> str:
             ("latency", _latency),
             ("memory", _memory),
             ("start", _start),
+            ("keys", _keys),
         )
         if measured.get(name)
     ]
@@ -178,3 +180,37 @@ def _start(figures: Figures, _subjects: Sequence[Subject]) -> str:
     names = {"first_answer": "flumegate serve, to the first answer", "help": "flumegate --help"}
     rows = [[names[name], f"{row['seconds'] * 1e3:,.0f}"] for name, row in figures.items()]
     return "## Start\n\nMedians, warm disk.\n\n" + table(["command", "ms"], rows)
+
+
+def _keys(figures: Figures, _subjects: Sequence[Subject]) -> str:
+    names = {"quiet": "nothing changes", "swaps": "key after key is made"}
+    answers = [
+        [
+            title,
+            f"{row['requests']:,.0f}",
+            f"{row['p50_us']:,.0f}",
+            f"{row['p99_us']:,.0f}",
+            f"{row['longest_us'] / 1e3:.1f}",
+            f"{row['latest_us'] / 1e3:.1f}",
+        ]
+        for name, title in names.items()
+        if (row := figures.get(name))
+    ]
+    memory = [
+        [name, f"{row['idle_mb']:.1f}", f"{row['swapped_mb']:.1f}"]
+        for name, row in figures.items()
+        if "swapped_mb" in row
+    ]
+    swaps, stall = figures["swaps"], figures["stall"]
+    return (
+        f"## A new Snapshot, {keys.COUNT:,} keys\n\n"
+        "A request a millisecond on one connection, each timed from when it was due, while nothing changes and,\n"
+        "equally long, while one key after the other is made. Stall: the longest of all answers while keys were made\n"
+        f"less the longest of the others, {stall['longest_ms']:.1f} ms; {stall['swaps']:.0f} Snapshots were swapped"
+        " meanwhile, each in use\n"
+        f"{swaps['applied_p50_ms']:,.0f} ms (median) after the key was asked for, {swaps['applied_longest_ms']:,.0f} ms"
+        " at the most, with control on what the load left of its core.\n\n"
+        + table(["", "requests", "p50 µs", "p99 µs", "longest ms", "generator late, at most ms"], answers)
+        + "\n\n"
+        + table(["MB resident", "before", "after the swaps"], memory)
+    )

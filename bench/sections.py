@@ -59,6 +59,9 @@ class Settings:
     starts: int = 5
     helps: int = 10
     soak_requests: int = 0
+    swap_rounds: int = 3
+    swaps: int = 7
+    """In a round, about."""
 
 
 QUICK = Settings(
@@ -71,6 +74,8 @@ QUICK = Settings(
     latency_seconds=1.5,
     starts=2,
     helps=3,
+    swap_rounds=1,
+    swaps=2,
 )
 
 

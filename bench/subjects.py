@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import machine, question
+from bench import keys, machine, question
 from bench.launch import ROOT, Launched, free_port, launched, listens
 from bench.machine import Cores
 from bench.problem import BenchError
@@ -31,19 +31,24 @@ COMMAND = Path(sys.executable).with_name("flumegate")
 WORKER = "flumegate.processes.worker"
 CONTROL = "flumegate.processes.control"
 READY_SECONDS = 20.0
+KEYS_SECONDS = 60.0
 PEER_READY_SECONDS = 90.0
+GATEWAY = "gateway"
+"""How its log is named."""
 
 
 class Running(NamedTuple):
     """A subject that answers.
 
-    `metered` are the processes whose time and memory count, `beside` the subject's others by name.
+    `metered` are the processes whose time and memory count, `beside` the subject's others by name; `folder` is where a
+    gateway keeps data and log.
     """
 
     port: int
     headers: dict[str, str]
     metered: list[int]
     beside: dict[str, int]
+    folder: Path = Path()
 
 
 class Place(NamedTuple):
@@ -115,7 +120,9 @@ MANY: Models = {
 """Ten thousand models, of which one is asked for."""
 
 
-def configuration(place: Place, *, port: int, content: str, kind: dict[str, str], models: Models) -> str:
+def configuration(
+    place: Place, *, port: int, content: str, kind: dict[str, str], models: Models, more: Mapping[str, object]
+) -> str:
     """Return the gateway's configuration as its users would write it (JSON is YAML): keys on, records on."""
     provider = {
         "type": kind["type"],
@@ -132,6 +139,7 @@ def configuration(place: Place, *, port: int, content: str, kind: dict[str, str]
             },
             "models": models,
             "records": {"content": content},
+            **more,
         }
     )
 
@@ -144,24 +152,30 @@ def gateway_process(
     content: str,
     kind: dict[str, str] = COMPATIBLE,
     models: Models | None = None,
+    more: Mapping[str, object] | None = None,
     pinned: bool = True,
 ) -> Iterator[Launched]:
     """Start `flumegate serve` beside the load, or wherever the kernel puts it; it may not answer yet."""
     file = place.folder / "flumegate.yaml"
-    file.write_text(configuration(place, port=port, content=content, kind=kind, models=models or {}))
+    file.write_text(configuration(place, port=port, content=content, kind=kind, models=models or {}, more=more or {}))
     arguments: list[str | Path] = [COMMAND, "serve", "--config", file]
     core = place.cores.load if pinned else None
-    with launched(arguments, name="gateway", folder=place.folder, core=core) as program:
+    with launched(arguments, name=GATEWAY, folder=place.folder, core=core) as program:
         yield program
 
 
 def _gateway(
-    content: str, kind: dict[str, str] = COMPATIBLE, models: Models | None = None
+    content: str, kind: dict[str, str] = COMPATIBLE, models: Models | None = None, *, crowded: bool = False
 ) -> Callable[[Place], AbstractContextManager[Running]]:
+    """Return what starts a gateway; a crowded one has many keys in its database, and is asked with one of them."""
+
     @contextlib.contextmanager
     def run(place: Place) -> Iterator[Running]:
-        port = free_port()
-        with gateway_process(place, port=port, content=content, kind=kind, models=models) as program:
+        port, fields, more = free_port(), question.headers(), keys.SECTIONS if crowded else None
+        if crowded:
+            text = keys.lend(place.folder / "data", kept=place.folder.parent / "keys")
+            fields |= {"Authorization": f"Bearer {text}"}
+        with gateway_process(place, port=port, content=content, kind=kind, models=models, more=more) as program:
             program.await_true(
                 lambda: "flumegate ready on http://" in program.last_output(),
                 within_seconds=READY_SECONDS,
@@ -173,7 +187,14 @@ def _gateway(
             beside = {"control": program.find(CONTROL), "supervisor": program.pid}
             # What it stores meanwhile must not slow the load down, with which it shares a core.
             machine.yield_to_others(beside["control"])
-            with _checked("gateway", place, Running(port, question.headers(), [worker], beside)) as running:
+            if crowded:
+                # It answers before control has read all keys, and before it knows what was spent on a budget.
+                program.await_true(
+                    lambda: question.ask(port, fields, streamed=place.streamed)[0] == 200,
+                    within_seconds=KEYS_SECONDS,
+                    what="answer to a key of the database",
+                )
+            with _checked("gateway", place, Running(port, fields, [worker], beside, place.folder)) as running:
                 yield running
 
     return run
@@ -288,6 +309,9 @@ SUBJECTS = [
     Subject("gateway-translated", "Flumegate, to Anthropic", _gateway("metadata", FOREIGN), _gateway_version),
     Subject("gateway-routed", "Flumegate, one of three targets", _gateway("metadata", models=ROUTED), _gateway_version),
     Subject("gateway-models", "Flumegate, 10,000 models", _gateway("metadata", models=MANY), _gateway_version),
+    Subject(
+        "gateway-keys", "Flumegate, 100,000 keys, limits, budget", _gateway("metadata", crowded=True), _gateway_version
+    ),
     Subject("litellm", "LiteLLM", _litellm, _litellm_version, _needs("litellm/bin/litellm"), peer=True),
     Subject(
         "portkey",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from bench import keys
 from bench.sections import Figures
 
 
@@ -48,6 +49,7 @@ def judge(measured: Mapping[str, Figures], peers: list[str]) -> list[Verdict]:
     """
     unary, streams = measured.get("unary", {}), measured.get("sse", {})
     memory, start = measured.get("memory", {}), measured.get("start", {})
+    crowded = measured.get("keys", {})
     fastest = max((unary[name]["rate"] for name in peers if name in unary), default=None)
     rate = _figure(unary, "gateway", "rate")
     return [
@@ -81,6 +83,21 @@ def judge(measured: Mapping[str, Figures], peers: list[str]) -> list[Verdict]:
         Target("routing: processor time that 10,000 models add to a request", 3.0, " µs", digits=1).judge(
             _difference(unary, "gateway-models")
         ),
+        Target(
+            f"keys: processor time that key check, limits and a budget add to a request, with {keys.COUNT:,} keys",
+            6.0,
+            " µs",
+            digits=1,
+        ).judge(_difference(unary, "gateway-keys")),
+        Target(
+            f"keys: worker's memory with {keys.COUNT:,} keys (60 MB + 300 B a key)",
+            60 + keys.COUNT * 300 / 1e6,
+            " MB",
+            digits=1,
+        ).judge(_figure(crowded, "worker", "swapped_mb")),
+        Target(
+            f"keys: longest stall of a request by a new Snapshot, with {keys.COUNT:,} keys", 5, " ms", digits=1
+        ).judge(_figure(crowded, "stall", "longest_ms")),
         Target("SSE: events lost and streams failed", 0, digits=0).judge(_broken(streams.get("gateway"))),
         Target("latency: p99 added at half of own capacity, of nginx's", 2.5, " x").judge(
             _ratio(*(_figure(measured.get("latency", {}), name, "added_p99_us") for name in ("gateway", "nginx")))
