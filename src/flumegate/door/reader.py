@@ -29,6 +29,7 @@ RATE_GRACE_SECONDS = 10.0
 _ID_MASK = 0xFFFFFFFFFFFFFFFF
 _READ = heads.READ.get
 _PREFLIGHT = Route("preflight")
+_LISTS = ("models", "model")
 
 
 class RequestReader:
@@ -188,7 +189,7 @@ class RequestReader:
         exchange.endpoint = route.endpoint
         if not (self._special and b"anthropic-version" in picked):
             exchange.family = route.family
-            if self._special and route.kind in ("models", "model") and b"x-goog-api-key" in picked:
+            if self._special and route.kind in _LISTS and route.family == "openai" and b"x-goog-api-key" in picked:
                 exchange.family = "gemini"  # Google's SDK asks below /v1 as well
         if length == 0:
             return  # on_message_complete follows at once
