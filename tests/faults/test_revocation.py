@@ -5,10 +5,11 @@ Clients count by their own clock: what was let in within a minute, and what was 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,18 @@ def patch_project(**fields: Any) -> Take:
     return lambda managing, key: managing.ask("PATCH", f"/manage/projects/{key.project}", fields)
 
 
-def shrink_budget(managing: Managed, key: Key) -> None:
+def make_key(managing: Managed) -> Key:
+    """Make a key of a project that may spend plenty."""
+    return managing.key(managing.project(budgets=[{"period": "total", "limit_micros": 10**12}]))
+
+
+def use(managing: Managed, keys: Iterable[Key]) -> None:
+    """Ask once with each key, so that what its project has spent is known."""
+    for key in keys:
+        road.eventually(lambda key=key: ask(managing.gateway, key).status == 200, f"{key.id} is in use")  # type: ignore[misc]  # a bound default
+
+
+def lower_budget(managing: Managed, key: Key) -> None:
     """Let a key's project have spent all that it may."""
     budget = {"scope": f"project:{key.project}", "period": "total", "limit_micros": 1}
     managing.ask("PUT", "/manage/budgets", budget)
@@ -52,7 +64,7 @@ TAKEN: dict[str, tuple[Take, int, str]] = {
     "project deactivated": (patch_project(active=False), 403, "project_inactive"),
     "key's limit lowered": (patch_key(limits=ONE_A_MINUTE), 429, "rate_limit_exceeded"),
     "project's limit lowered": (patch_project(limits=ONE_A_MINUTE), 429, "rate_limit_exceeded"),
-    "budget lowered": (shrink_budget, 429, "budget_exceeded"),
+    "budget lowered": (lower_budget, 429, "budget_exceeded"),
     "key's model withdrawn": (patch_key(models=["other"]), 403, "model_not_permitted"),
     "project's model withdrawn": (patch_project(models=["other"]), 403, "model_not_permitted"),
     "endpoint withdrawn": (patch_key(endpoints=["embeddings"]), 403, "endpoint_not_permitted"),
@@ -106,9 +118,10 @@ SCALES = [
 def test_what_is_taken_away_is_out_while_others_go_on(gateway: Gateway, mock: Mock, each: int, kept: int) -> None:
     """Row 37: of many keys at work, on connections that know them: a second later not one request of them gets in."""
     managing = Managed(gateway)
-    victims = {managing.key(managing.project()): what for what in TAKEN for _ in range(each)}
-    others = [managing.key(managing.project()) for _ in range(kept)]
+    victims = {make_key(managing): what for what in TAKEN for _ in range(each)}
+    others = [make_key(managing) for _ in range(kept)]
     managing.known(*victims, *others)
+    use(managing, [*victims, *others])
     answered: dict[Key, float] = {}
     with Visitors(gateway, [*victims, *others]) as visitors:
         visitors.until(10 * len(victims), since=0)
@@ -129,48 +142,66 @@ def test_what_is_taken_away_is_out_while_others_go_on(gateway: Gateway, mock: Mo
     assert {visit.asked.status for visit in visitors.seen if visit.asked.key in others} == {200}
 
 
-WAYS = {
-    "told": ["up/told+status=503,retry_after=2"],
-    "hedged": ["up/hedged-first+latency_ms=4000", "up/hedged-second"],
-}
-"""Each makes its second attempt two seconds after its first: told by the upstream when, or beside the first."""
+def told(name: str, seconds: int) -> str:
+    """Return a model that says when to come again; of its own, because a target is asked again only so often."""
+    return f"up/{name}+status=503,retry_after={seconds}"
 
 
-@pytest.mark.parametrize("each", [pytest.param(1, id="small"), pytest.param(20, id="stated", marks=pytest.mark.faults)])
-def test_a_request_under_way_makes_no_attempt_without_its_right(mock: Mock, redis: Redis, each: int) -> None:
+def hedged(seconds: int) -> dict[str, Any]:
+    """Return a route whose second attempt begins beside the first."""
+    slow = f"up/hedged-first+latency_ms={2 * seconds}000"
+    return {
+        "targets": [slow, "up/hedged-second"],
+        "strategy": "priority",
+        "hedge": {"after": seconds, "share": 1.0},
+    }
+
+
+def named(rows: Iterable[dict[str, Any]]) -> collections.Counter[str]:
+    """Return how many calls each request has made."""
+    return collections.Counter(row["nonce"].removeprefix("nonce-") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("each", "seconds"), [pytest.param(1, 2, id="small"), pytest.param(20, 6, id="stated", marks=pytest.mark.faults)]
+)
+def test_a_request_under_way_makes_no_attempt_without_its_right(
+    mock: Mock, redis: Redis, each: int, seconds: int
+) -> None:
     """Row 37: requests wait for their next attempts when their rights are withdrawn: only the others make any."""
     routing = {"retry": {"max_retries": 1, "initial_delay": 0.01, "max_delay": 10.0}}
     config = managed.settings(mock, workers=WORKERS, redis=redis.url, routing=routing)
-    config["models"] |= {name: {"targets": targets, "strategy": "priority"} for name, targets in WAYS.items()}
-    config["models"]["hedged"]["hedge"] = {"after": 2.0, "share": 1.0}
+    config["models"]["hedged"] = hedged(seconds)
     with run_gateway(config=config) as gateway:
         managing = Managed(gateway)
         keys = {what: managing.key(managing.project()) for what in ("kept", *RIGHTS)}
         managing.known(*keys.values())
-        cases = [(model, what, f"way-{next(managed.NUMBER)}") for model in WAYS for what in keys for _ in range(each)]
-        with raw.wires(gateway.port, len(cases)) as wires:
-            for wire, (model, what, name) in zip(wires, cases, strict=True):
-                wire.send(managed.request(model, name, keys[what]))
-            first = {f"nonce-{name}" for _, _, name in cases}
-            road.eventually(lambda: first <= {row["nonce"] for row in mock.ledger()}, "the first attempts")
+        waiting = {
+            f"way-{way}-{number}": (way, what)
+            for way in ("told", "hedged")
+            for number, what in enumerate([*keys] * each)
+        }
+        mock.clear()
+        with raw.wires(gateway.port, len(waiting)) as wires:
+            for wire, (name, (way, what)) in zip(wires, waiting.items(), strict=True):
+                wire.send(managed.request(told(name, seconds) if way == "told" else way, name, keys[what]))
+            road.eventually(lambda: waiting.keys() <= named(mock.ledger()).keys(), "the first attempts")
             for what in RIGHTS:
                 take(what, managing, keys[what])
             answered = time.time()
-            answers = [wire.answers(1)[0] for wire in wires]
+            answers = dict(zip(waiting, [wire.answers(1)[0] for wire in wires], strict=True))
+        late = named(row for row in mock.ledger() if row["started_at"] > answered + GRACE_SECONDS)
         afterwards = ask(gateway, keys["kept"], "hedged")
-    late = {name: 0 for _, _, name in cases}
-    for row in mock.ledger():
-        name = row["nonce"].removeprefix("nonce-")
-        if name in late and row["started_at"] > answered + GRACE_SECONDS:
-            late[name] += 1
-    wrong = sum(late[name] for _, what, name in cases if what != "kept")
-    figure(37, f"attempts of {len(cases) - each * len(WAYS)} requests under way 1 s after it: {wrong} (0)")
+    wrong = sum(late[name] for name, (_, what) in waiting.items() if what != "kept")
+    figure(37, f"attempts of {2 * each * len(RIGHTS)} requests under way 1 s after it: {wrong} (0)")
     assert not wrong
     # A hedge is nobody's right: none begins once anything has changed. The next request is hedged again.
-    assert {(model, late[name]) for model, what, name in cases if what == "kept"} == {("told", 1), ("hedged", 0)}
+    kept = {(way, late[name]) for name, (way, what) in waiting.items() if what == "kept"}
+    assert kept == {("told", 1), ("hedged", 0)}
     assert [len(rows) for rows in calls_of(mock, [afterwards]).values()] == [2]
-    for (model, what, _), answer in zip(cases, answers, strict=True):
-        if model == "hedged":
+    for name, (way, what) in waiting.items():
+        answer = answers[name]
+        if way == "hedged":
             assert answer.status == 200, what  # its first attempt goes on
         elif what != "kept":
             assert is_refusal(what, answer.status, answer.code), (what, answer)
@@ -199,7 +230,7 @@ def test_nothing_that_was_taken_away_comes_back_with_a_restart(
             back += [token for token in tokens if managing.request("GET", "/manage/self", token=token)[0] == 200]
             assert ask(gateway, kept[0]).status == 200
             if turn < rounds:
-                made = {managing.key(managing.project()): what for what in TAKEN}
+                made = {make_key(managing): what for what in TAKEN}
                 token = managing.ask("POST", "/manage/admin-tokens", {"name": "ada", "role": "owner"})
                 managing.known(*made)
                 managing.ask("DELETE", f"/manage/admin-tokens/{token['id']}")
@@ -224,7 +255,7 @@ def test_an_admin_token_that_is_revoked_is_refused_at_once(gateway: Gateway, cli
     victim, other = (managing.ask("POST", "/manage/admin-tokens", body) for _ in range(2))
     stop, seen, grown = threading.Event(), [], threading.Condition()
 
-    def use(token: dict[str, Any]) -> None:
+    def change(token: dict[str, Any]) -> None:
         while not stop.is_set():
             at = time.monotonic()
             status, _ = managing.request(
@@ -243,7 +274,7 @@ def test_an_admin_token_that_is_revoked_is_refused_at_once(gateway: Gateway, cli
             return found()
 
     with ThreadPoolExecutor(2 * clients) as pool:
-        using = [pool.submit(use, token) for token in [victim, other] * clients]
+        using = [pool.submit(change, token) for token in [victim, other] * clients]
         try:
             assert set(wait_for(10 * clients, victim)) == {201}
             managing.ask("DELETE", f"/manage/admin-tokens/{victim['id']}")
