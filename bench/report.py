@@ -194,23 +194,42 @@ def _keys(figures: Figures, _subjects: Sequence[Subject]) -> str:
             f"{row['latest_us'] / 1e3:.1f}",
         ]
         for name, title in names.items()
-        if (row := figures.get(name))
+        if (row := figures[name])
     ]
     memory = [
         [name, f"{row['idle_mb']:.1f}", f"{row['swapped_mb']:.1f}"]
         for name, row in figures.items()
         if "swapped_mb" in row
     ]
-    swaps, stall = figures["swaps"], figures["stall"]
-    return (
-        f"## A new Snapshot, {keys.COUNT:,} keys\n\n"
-        "A request a millisecond on one connection, each timed from when it was due, while nothing changes and,\n"
-        "equally long, while one key after the other is made. Stall: the longest of all answers while keys were made\n"
-        f"less the longest of the others, {stall['longest_ms']:.1f} ms; {stall['swaps']:.0f} Snapshots were swapped"
-        " meanwhile, each in use\n"
-        f"{swaps['applied_p50_ms']:,.0f} ms (median) after the key was asked for, {swaps['applied_longest_ms']:,.0f} ms"
-        " at the most, with control on what the load left of its core.\n\n"
-        + table(["", "requests", "p50 µs", "p99 µs", "longest ms", "generator late, at most ms"], answers)
-        + "\n\n"
-        + table(["MB resident", "before", "after the swaps"], memory)
+    explained = (
+        "One connection, a request due each millisecond and timed from then on: while nothing changes and, as long,\n"
+        "while one key after the other is made. Late: how far behind its schedule the generator was at the most."
     )
+    return "\n\n".join(
+        [
+            f"## A new Snapshot, {keys.COUNT:,} keys",
+            explained,
+            table(["", "requests", "p50 µs", "p99 µs", "longest ms", "late ms"], answers),
+            *_swapped(figures),
+            "Resident set in MB (10⁶ bytes), with the mapped table of keys.",
+            table(["process", "before", "after the swaps"], memory),
+        ]
+    )
+
+
+def _swapped(figures: Figures) -> list[str]:
+    """Return what is said of the swaps; of those under load only if there were any."""
+    alone, stall = figures["alone"], figures.get("stall")
+    without = (
+        f"Without load, a new Snapshot takes {alone['cpu_ms']:.1f} ms (median) of the worker's processor time,\n"
+        f"{alone['longest_cpu_ms']:.1f} ms at the most, and is in use {alone['seconds']:.1f} s after the change."
+    )
+    if stall is None:
+        return [without]
+    under = (
+        f"Stall: {stall['longest_ms']:.1f} ms, the longest of all answers while {stall['swaps']:.0f} Snapshots were\n"
+        "swapped less the longest of the others. Under load these were in use\n"
+        f"{stall['applied_seconds']:.1f} s (median) after the change, {stall['applied_longest_seconds']:.1f} s at the"
+        " most: control has what the load leaves of its core."
+    )
+    return [without, under]

@@ -3,6 +3,7 @@
 One connection asks at a steady pace, first while nothing changes, then as long while key after key is made over the
 management API; a swap counts once the worker has said that it applied the Snapshot. What the longest answer during
 swaps took longer than the longest without is the stall: so what the machine does to both is not held against the swaps.
+Before that, without any load, what a swap takes of the worker's processor: the firmer figure for the same thing.
 Control and the load share a core, so control has to leave it whenever the load wants it.
 """
 
@@ -28,6 +29,8 @@ PATIENCE_SECONDS = 60.0
 START_SECONDS = 1.0
 """What the load takes until it begins to ask, roughly; what is applied before its window opens does not count."""
 LOOK_SECONDS = 0.02
+BASE_SECONDS = 2.0
+"""How long the worker is watched doing nothing."""
 SLOWER = 1.5
 """How much longer a swap takes under load than without, so long enough windows can be opened; roughly, too."""
 MOST_SECONDS = 40.0
@@ -114,18 +117,21 @@ def measure_keys(bench: Bench, subject: Subject) -> Figures:
         samples, swaps = _rounds(bench, running)
         for name, pid in processes.items():
             samples[name] = [{"idle_mb": idle[name], "swapped_mb": machine.rss_mb(pid)}]
-        samples["stall"] = [_stall(samples, swaps)]
+        if swaps:
+            samples["stall"] = [_stall(samples, swaps)]
+        else:
+            bench.remark("keys: no Snapshot was applied under load, the machine is too busy: nothing is said of stalls")
         gathered.samples = samples
-    return gathered.medians(worst=("longest_us", "latest_us"))
+    return gathered.medians(worst=("longest_us", "latest_us", "longest_cpu_ms"))
 
 
 def _rounds(bench: Bench, running: Running) -> tuple[dict[str, list[Sample]], list[Swap]]:
     """Return the samples of quiet and of busy times in turns, and the swaps that fell into the latter."""
-    samples: dict[str, list[Sample]] = {"quiet": [], "swaps": []}
-    swaps: list[Swap] = []
     manager, rounds = Manager(running), bench.settings.swap_rounds
-    first = manager.swap()
-    seconds = min(MOST_SECONDS, bench.settings.swaps * SLOWER * (first.applied_at - first.asked_at))
+    alone = _alone(bench, running, manager)
+    seconds = min(MOST_SECONDS, bench.settings.swaps * SLOWER * median([each["seconds"] for each in alone]))
+    samples: dict[str, list[Sample]] = {"alone": alone, "quiet": [], "swaps": []}
+    swaps: list[Swap] = []
     for number in range(rounds):
         print(f"  round {number + 1} of {rounds}: {seconds:.0f} s in which nothing changes", flush=True)
         samples["quiet"].append(_timed(bench, running, seconds))
@@ -137,6 +143,23 @@ def _rounds(bench: Bench, running: Running) -> tuple[dict[str, list[Sample]], li
         samples["swaps"].append(found)
         swaps += [each for each in made if found["from_seconds"] <= each.applied_at <= found["until_seconds"]]
     return samples, swaps
+
+
+def _alone(bench: Bench, running: Running, manager: Manager) -> list[Sample]:
+    """Swap some times without load; the worker's processor time for each, less what it uses in doing nothing."""
+    worker = running.metered[0]
+    used = machine.exact_cpu_seconds(worker)
+    time.sleep(BASE_SECONDS)
+    base = (machine.exact_cpu_seconds(worker) - used) / BASE_SECONDS
+    samples = []
+    for number in range(bench.settings.swaps):
+        print(f"  swap {number + 1} of {bench.settings.swaps}, without load", flush=True)
+        used, began = machine.exact_cpu_seconds(worker), time.monotonic()
+        manager.swap()
+        seconds = time.monotonic() - began
+        cpu_ms = (machine.exact_cpu_seconds(worker) - used - base * seconds) * 1e3
+        samples.append({"seconds": seconds, "cpu_ms": cpu_ms, "longest_cpu_ms": cpu_ms})
+    return samples
 
 
 def _timed(bench: Bench, running: Running, seconds: float) -> Sample:
@@ -170,13 +193,11 @@ def _swap_until(manager: Manager, load: Future[Sample]) -> list[Swap]:
 
 
 def _stall(samples: dict[str, list[Sample]], swaps: list[Swap]) -> Sample:
-    if not swaps:
-        raise BenchError("no Snapshot was applied while the load ran: the machine is too busy to measure swaps now")
     longest = {name: max(sample["longest_us"] for sample in samples[name]) for name in ("quiet", "swaps")}
     taken = [each.applied_at - each.asked_at for each in swaps]
     return {
         "swaps": len(swaps),
         "longest_ms": (longest["swaps"] - longest["quiet"]) / 1e3,
-        "applied_p50_ms": median(taken) * 1e3,
-        "applied_longest_ms": max(taken) * 1e3,
+        "applied_seconds": median(taken),
+        "applied_longest_seconds": max(taken),
     }

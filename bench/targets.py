@@ -12,6 +12,8 @@ from typing import NamedTuple
 from bench import keys
 from bench.sections import Figures
 
+_KEYS = f"{keys.COUNT:,} keys"
+
 
 class Verdict(NamedTuple):
     """One target and what became of it; `met` is None where nothing was measured."""
@@ -84,20 +86,23 @@ def judge(measured: Mapping[str, Figures], peers: list[str]) -> list[Verdict]:
             _difference(unary, "gateway-models")
         ),
         Target(
-            f"keys: processor time that key check, limits and a budget add to a request, with {keys.COUNT:,} keys",
+            f"keys: processor time that key check, limits and a budget add to a request, with {_KEYS}",
             6.0,
             " µs",
             digits=1,
         ).judge(_difference(unary, "gateway-keys")),
         Target(
-            f"keys: worker's memory with {keys.COUNT:,} keys (60 MB + 300 B a key)",
+            f"keys: worker's memory with {_KEYS} (60 MB + 300 B a key)",
             60 + keys.COUNT * 300 / 1e6,
             " MB",
             digits=1,
         ).judge(_figure(crowded, "worker", "swapped_mb")),
-        Target(
-            f"keys: longest stall of a request by a new Snapshot, with {keys.COUNT:,} keys", 5, " ms", digits=1
-        ).judge(_figure(crowded, "stall", "longest_ms")),
+        Target(f"keys: longest stall of a request by a new Snapshot with {_KEYS}", 5, " ms", digits=1).judge(
+            _figure(crowded, "stall", "longest_ms")
+        ),
+        Target(f"keys: worker's processor time for a new Snapshot with {_KEYS}", 5, " ms", digits=1).judge(
+            _figure(crowded, "alone", "longest_cpu_ms")
+        ),
         Target("SSE: events lost and streams failed", 0, digits=0).judge(_broken(streams.get("gateway"))),
         Target("latency: p99 added at half of own capacity, of nginx's", 2.5, " x").judge(
             _ratio(*(_figure(measured.get("latency", {}), name, "added_p99_us") for name in ("gateway", "nginx")))
