@@ -124,7 +124,7 @@ def test_the_database_is_migrated_and_its_secrets_change_their_key(tmp_path: Pat
         return json.loads(done.stdout)
 
     assert told("db", "status")["is"] == "empty"
-    assert told("db", "migrate")["ran"] == ["0001", "0002"]
+    assert told("db", "migrate")["ran"] == ["0001", "0002", "0003"]
     assert told("db", "status")["pending"] == []
     assert told("db", "rotate-keys", "--dry-run")["dry_run"] is True
     first = told("db", "rotate-keys")["key"]

@@ -84,12 +84,11 @@ def test_what_cannot_be_is_refused(desk: Bench, new: NewKey) -> None:
 
 
 def test_a_rotated_key_works_for_its_overlap(desk: Bench) -> None:
-    """The new one has its rights and budgets; the old one ends by itself, and is not rotated twice."""
+    """The new one has its rights; the old one ends by itself, and is not rotated twice."""
     new = NewKey(project_of(desk), models=("m",), networks=("10.0.0.0/8",), budgets=(NewBudget("day", 100),))
     old = keys.create(desk, OWNER, new).key
     issued = keys.rotate(desk, OWNER, old.id, 3600)
     assert (issued.key.models, issued.key.networks, issued.key.project) == (old.models, old.networks, old.project)
-    assert [each.stored.budget.limit_micros for each in budgets.listed(desk, f"key:{issued.key.id}")] == [100]
     assert active_ids(desk) == {old.id, issued.key.id}
     kept = keys.find(desk, old.id)
     assert (kept.replaced_by, keys.state_of(kept, desk.time.now)) == (issued.key.id, "replaced")
@@ -99,6 +98,23 @@ def test_a_rotated_key_works_for_its_overlap(desk: Bench) -> None:
     desk.time.now += 3600
     assert active_ids(desk) == {issued.key.id}
     assert keys.state_of(keys.find(desk, old.id), desk.time.now) == "expired"
+
+
+def test_a_line_of_keys_has_one_account(desk: Bench) -> None:
+    """Its budgets are found, changed, raised and removed by the id of any of them, and stand there once."""
+    first = keys.create(desk, OWNER, NewKey(budgets=(NewBudget("day", 100),))).key
+    second = keys.rotate(desk, OWNER, first.id, 3600).key
+    third = keys.rotate(desk, OWNER, second.id, 0).key
+    scopes = [f"key:{key.id}" for key in (first, second, third)]
+    assert {budgets.listed(desk, scope)[0].stored.budget.scope for scope in scopes} == {scopes[0]}
+    budgets.put(desk, OWNER, scopes[2], NewBudget("day", 300))
+    budgets.put(desk, OWNER, scopes[1], NewBudget("month", 900))
+    budgets.lift(desk, OWNER, scopes[1], "day", micros=50, until=desk.time.now + 60)
+    found = [(each.stored.budget.limit_micros, each.stored.budget.raised_micros) for each in budgets.listed(desk)]
+    assert found == [(300, 50), (900, 0)]
+    budgets.remove(desk, OWNER, scopes[2], "day")
+    budgets.remove(desk, OWNER, scopes[2], "month")
+    assert budgets.listed(desk) == []
 
 
 @pytest.mark.parametrize("overlap", [-1.0, 7 * 86_400.0 + 1])

@@ -22,6 +22,7 @@ from flumegate.manage.state import (
 from flumegate.records.access import Budget, Key, Limits, Project
 from flumegate.snapshot import Provider, Snapshot
 from flumegate.store import credentials, keys
+from flumegate.store.accounts import share
 from flumegate.store.database import Database
 from flumegate.store.keys import StoredKey
 from rig.databases import ENGINES, add_budget, add_key, add_project, digest_of, opened, revoke_key, url_of
@@ -93,6 +94,23 @@ def test_everything_that_workers_need_is_read(database: Database) -> None:
     assert state.metered == ["key:k1", "key:k2", "model:gpt-4o", "project:one", "project:one/model:gpt-4o"]
     assert state.limited == "the budget of key:k2"
     assert state.changes == 10
+
+
+def test_keys_of_one_line_share_what_is_left(database: Database) -> None:
+    """Workers are told under which name they count; a count for life is asked for under that name."""
+    limits = Limits(max_requests=9)
+    add_key(database, PEPPER, "sk-one", "k1", limits=limits)
+    add_key(database, PEPPER, "sk-two", "k2", limits=limits)
+    with database.transaction() as connection:
+        share(connection, "k2", "k1")
+    budget = Budget("key:k1", "day", 100)
+    add_budget(database, budget)
+    state = load(database)
+    assert dict(state.keys) == {
+        digest_of(PEPPER, "sk-one"): Key("k1", limits=limits, budgets=(budget,)),
+        digest_of(PEPPER, "sk-two"): Key("k2", limits=limits, budgets=(budget,), account="k1"),
+    }
+    assert (state.metered, state.accounts) == (["key:k1"], {"k2": "k1"})
 
 
 @pytest.mark.parametrize("whose", ["nobody", "project", "key"])

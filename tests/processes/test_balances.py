@@ -16,6 +16,7 @@ from flumegate.store.database import Database
 from flumegate.store.ingest import Ingest
 from rig.databases import ENGINES, add_budget, add_key, opened, url_of
 from rig.gateway import Answer, Gateway, run_gateway
+from rig.managed import Managed
 from rig.postgres import postgres_cluster
 from rig.records import make_record
 
@@ -62,7 +63,7 @@ def test_only_what_the_database_has_said_is_known(database: Database) -> None:
     balances = Balances()
     assert balances.answer(Sought((), ())) == Balance()
     assert balances.answer(SOUGHT) is None
-    balances.watch(["key:k1", "model:m"])
+    balances.watch(["key:k1", "model:m"], {})
     assert balances.is_behind()
     assert balances.answer(SOUGHT) is None
     with database.reader() as connection:
@@ -73,7 +74,7 @@ def test_only_what_the_database_has_said_is_known(database: Database) -> None:
     balances.spent([record(1)])
     assert balances.is_behind()
     assert balances.answer(SOUGHT) == Balance({"key:k1": 1}, dict.fromkeys(SOUGHT.accounts, 5))
-    balances.watch(["key:k1"])
+    balances.watch(["key:k1"], {})
     with database.reader() as connection:
         balances.refresh(connection)
     # A database that knows nothing of it, as one that was replaced, takes nothing back.
@@ -84,7 +85,7 @@ def test_only_what_the_database_has_said_is_known(database: Database) -> None:
 def test_what_waits_in_the_spool_counts(database: Database) -> None:
     """On top of what the database said last, until it takes it; refused requests cost nothing."""
     balances = Balances()
-    balances.watch(["key:k1", "model:m"])
+    balances.watch(["key:k1", "model:m"], {})
     with database.reader() as connection:
         balances.refresh(connection)
     balances.wait_for([record(1), record(2, cost_micros=None)])
@@ -94,11 +95,23 @@ def test_what_waits_in_the_spool_counts(database: Database) -> None:
     assert balances.answer(SOUGHT) == Balance({"key:k1": 0}, dict.fromkeys(SOUGHT.accounts, 0))
 
 
+def test_a_key_that_replaced_another_counts_on_its_account(database: Database) -> None:
+    """Stored or waiting, and wherever it is asked for."""
+    balances = Balances()
+    balances.watch(["key:k1"], {"k2": "k1"})
+    with database.reader() as connection:
+        balances.refresh(connection)
+    balances.spent([record(1, key_id="k2")])
+    balances.wait_for([record(2, key_id="k2"), record(3, key_id="k1")])
+    accounts = tuple(account for account in SOUGHT.accounts if account.startswith("key:"))
+    assert balances.answer(Sought(("key:k1",), accounts)) == Balance({"key:k1": 3}, dict.fromkeys(accounts, 15))
+
+
 def test_accounts_are_called_as_ledgers_call_them(database: Database) -> None:
     """Whatever stands in the name of a model."""
     balances = Balances()
     scope = "model:odd@name|with/all:of@it"
-    balances.watch([scope])
+    balances.watch([scope], {})
     with database.reader() as connection:
         balances.refresh(connection)
     balances.wait_for([record(1, key_id="", model_requested=scope.removeprefix("model:"))])
@@ -117,16 +130,16 @@ def settings(url: str, **more: Any) -> dict[str, Any]:
     return {"auth": {"static_keys": [OWN]}, "database": {"url": url}, "prices": prices, **more}
 
 
-def chat(gateway: Gateway) -> Answer:
+def chat(gateway: Gateway, key: str = ONE) -> Answer:
     body = {"model": "mock/m+tokens=10", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 10}
-    return gateway.request("POST", "/v1/chat/completions", body=body, key=ONE)
+    return gateway.request("POST", "/v1/chat/completions", body=body, key=key)
 
 
-def verdict(gateway: Gateway) -> tuple[int, str]:
+def verdict(gateway: Gateway, key: str = ONE) -> tuple[int, str]:
     """Return status and code of a request, once what was used can be known."""
     limit = time.monotonic() + 30
     while True:
-        told = chat(gateway)
+        told = chat(gateway, key)
         code = "" if told.status == 200 else told.json()["error"]["code"]
         if code not in ("balance_unknown", "invalid_api_key", "keys_unavailable"):
             return told.status, code
@@ -162,6 +175,28 @@ def test_a_worker_that_starts_anew_counts_on(tmp_path: Path, what: str) -> None:
         assert verdict(gateway) == refused
         kill_worker(gateway, 4)
         assert verdict(gateway) == refused
+
+
+@pytest.mark.parametrize(
+    ("made_with", "refused"),
+    [
+        ({"max_requests": 3}, "request_quota_exceeded"),
+        ({"budgets": [{"period": "total", "limit_micros": 30}]}, "budget_exceeded"),
+    ],
+)
+def test_a_key_that_was_rotated_spends_on(tmp_path: Path, made_with: dict[str, Any], refused: str) -> None:
+    """Three requests are three, whichever of the two secrets carries them, and whoever is killed in between."""
+    with run_gateway(config=settings(f"sqlite:///{tmp_path / 'flumegate.db'}")) as gateway:
+        managing = Managed(gateway)
+        old = managing.key("", **made_with)
+        assert verdict(gateway, old.text) == (200, "")
+        new = managing.ask("POST", f"/manage/keys/{old.id}/rotate", {"overlap_days": 1})["key"]
+        assert verdict(gateway, new) == (200, "")
+        kill_worker(gateway, 2)
+        assert verdict(gateway, old.text) == (200, "")
+        assert [verdict(gateway, key) for key in (new, old.text)] == [(429, refused)] * 2
+        kill_worker(gateway, 3)
+        assert [verdict(gateway, key) for key in (new, old.text)] == [(429, refused)] * 2
 
 
 def test_a_worker_that_starts_while_the_database_is_away_counts_on(tmp_path: Path) -> None:

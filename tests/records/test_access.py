@@ -17,6 +17,7 @@ KEY = Key(
     ("t",),
     Limits(1, 2, 3, 4),
     (Budget("key:k", "day", 7, 8, 9, 10.0),),
+    "first",
 )
 PROJECT = Project("p", "name", False, ("m",), ("chat",), Limits(1), (Budget("project:p", "total", 1),), "openai")
 

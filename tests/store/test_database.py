@@ -137,7 +137,7 @@ def test_a_database_that_was_made_by_half_is_refused(url: str, tmp_path: Path) -
         connection.execute(text("DROP TABLE spend"))
     database.close()
     for _ in range(2):
-        fault = pytest.raises(StoreUnavailable, match=r"at migration 0002, yet its tables are not \(spend\)")
+        fault = pytest.raises(StoreUnavailable, match=r"at migration 0003, yet its tables are not \(spend\)")
         with fault, database.transaction():
             pass
     database.close()

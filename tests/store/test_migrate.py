@@ -28,6 +28,7 @@ REVISIONS = {
     "flumegate.store.migrations.env": "",
     "flumegate.store.migrations.versions.r0001_records": "0001",
     "flumegate.store.migrations.versions.r0002_management": "0002",
+    "flumegate.store.migrations.versions.r0003_key_accounts": "0003",
 }
 _KILLED_AT = """
 import os, signal, sys
@@ -100,13 +101,13 @@ def test_up_and_down_and_up_again_keeps_the_records(url: str) -> None:
     ingest.insert([make_record(1, cost_micros=5)])
     ingest.close()
     migrate.downgrade(url, "0001")
-    assert migrate.status(url) == ("0001", HEAD, [HEAD])
+    assert migrate.status(url) == ("0001", HEAD, ["0002", HEAD])
     migrate.downgrade(url, "0001")
-    with pytest.raises(ValueError, match="there is no revision 'base': name one of 0001, 0002"):
+    with pytest.raises(ValueError, match="there is no revision 'base': name one of 0001, 0002, 0003"):
         migrate.downgrade(url, "base")
     with pytest.raises(ValueError, match="which is older"):
         migrate.downgrade(url, HEAD)
-    assert migrate.upgrade(url).pending == [HEAD]
+    assert migrate.upgrade(url).pending == ["0002", HEAD]
     assert migrate.upgrade(url).pending == []
     with ingest.database.reader() as connection:
         assert connection.execute(text("SELECT id FROM requests")).scalars().all() == ["record-00000001"]
@@ -117,12 +118,12 @@ def test_up_and_down_and_up_again_keeps_the_records(url: str) -> None:
 def test_a_database_of_an_older_release_is_adopted(tmp_path: Path) -> None:
     """It is stamped, migrated, and copied before; its records are where they were."""
     url = _old_database(tmp_path / "flumegate.db")
-    assert migrate.status(url) == ("0001", HEAD, [HEAD])
+    assert migrate.status(url) == ("0001", HEAD, ["0002", HEAD])
     ingest = Ingest(url)
     assert ingest.insert([make_record(1), make_record(2)]) == 1
     ingest.close()
     assert migrate.status(url).revision == HEAD
-    (copy,) = tmp_path.glob("flumegate.db.before-0002-*")
+    (copy,) = tmp_path.glob("flumegate.db.before-0003-*")
     with read_only(copy) as connection:
         assert connection.execute(text("SELECT id FROM requests")).scalars().all() == ["record-00000001"]
 
@@ -163,7 +164,7 @@ def test_of_many_that_start_together_one_migrates(url: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(done) == [0, 0, 0, 2]
+    assert sorted(done) == [0, 0, 0, 3]
     assert migrate.status(url).pending == []
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flumegate.records.request import Record
+from flumegate.store.accounts import share
 from flumegate.store.ingest import Ingest
 from flumegate.store.spend import Spend, day_name, period_names, scopes_of, totals
 from rig.records import make_record
@@ -40,12 +41,29 @@ def test_periods_are_named_in_utc(at: float, names: tuple[str, str, str]) -> Non
         ({"key_id": ""}, ["model:smart"]),
         ({"key_id": "k", "project": "p", "provider": ""}, ["key:k", "project:p"]),
         ({"key_id": "k", "model_requested": ""}, ["key:k"]),
+        ({"key_id": "old", "model_requested": ""}, ["key:k"]),
         ({"key_id": "", "model_requested": "a\0b" * 200}, ["model:" + ("a\ufffdb" * 100)]),
     ],
 )
 def test_a_request_counts_for_each_of_its_scopes(fields: dict[str, object], scopes: list[str]) -> None:
     """For its model only if there was a provider for it: what a client makes up adds no rows."""
-    assert list(scopes_of(make_record(1, **fields))) == scopes
+    assert list(scopes_of(make_record(1, **fields), {"old": "k", "other": "p"})) == scopes
+
+
+def test_keys_of_one_line_are_summed_up_together(url: str) -> None:
+    """Each request counts once, on the account of the first of them."""
+    ingest = Ingest(url)
+    with ingest.database.transaction() as connection:
+        share(connection, "k2", "k1")
+        share(connection, "k3", "k1")
+    ingest.insert([make_record(number, key_id=f"k{number}", cost_micros=10) for number in (1, 2, 3, 4)])
+    with ingest.database.reader() as connection:
+        found = totals(connection, [f"key:k{number}" for number in (1, 2, 3, 4)], ["total"])
+    assert {scope: (sums.micros, sums.requests) for (scope, _), sums in found.items()} == {
+        "key:k1": (30, 3),
+        "key:k4": (10, 1),
+    }
+    ingest.close()
 
 
 def test_only_known_costs_count_as_money(url: str) -> None:
@@ -126,7 +144,7 @@ def test_sums_are_those_of_the_rows_that_are_stored(shared: Ingest, batches: lis
             stored.setdefault(record.id, record)
     for record in stored.values():
         if record.outcome != "refused":
-            for scope in scopes_of(record):
+            for scope in scopes_of(record, {}):
                 expected[scope] += record.cost_micros or 0
                 expected[f"count {scope}"] += 1
     with shared.database.reader() as connection:

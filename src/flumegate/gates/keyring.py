@@ -59,7 +59,7 @@ class Access:
         self._allowed: dict[str, bool] = {}
         self._lines: tuple[Line, ...] = ()
         self._lines_until = -math.inf
-        holders = [Holder(f"key:{key.id}", key.limits)]
+        holders = [Holder(key.scope, key.limits)]
         budgets: tuple[Budget, ...] = key.budgets
         if project is not None:
             holders.append(Holder(f"project:{project.id}", project.limits))

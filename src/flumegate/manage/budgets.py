@@ -12,6 +12,7 @@ from flumegate.manage.desk import Desk, Entry, expect, refuse
 from flumegate.manage.grants import check_may_limit, need_key, need_project
 from flumegate.records.access import Budget, Period
 from flumegate.store import budgets as rows
+from flumegate.store.accounts import account_of
 from flumegate.store.budgets import StoredBudget
 from flumegate.store.spend import LONGEST_NAME, Spend, period_names, totals
 
@@ -46,10 +47,11 @@ def put(desk: Desk, actor: Actor, scope: str, new: NewBudget, version: int | Non
 
     def perform(connection: Connection) -> Shown:
         entry.project = _check_scope(connection, scope)
-        before = put_in(desk, connection, scope, new, version)
+        named = _named(connection, scope)
+        before = put_in(desk, connection, named, new, version)
         if before is not None:
             entry.details["was_micros"] = before.budget.limit_micros
-        return _shown(desk, connection, scope, new.period)
+        return _shown(desk, connection, named, new.period)
 
     return desk.change(actor, entry, perform)
 
@@ -92,12 +94,13 @@ def lift(
         now = desk.clock()
         if not 0 <= micros <= MOST_MICROS or (micros and not now < until <= now + MOST_RAISE_SECONDS):
             raise refuse("invalid_value", "A raise has a time to come as its end, within a year.")
-        stored = _need(connection, scope, period)
+        named = _named(connection, scope)
+        stored = _need(connection, named, period)
         expect(stored.version, version)
         entry.project = _project_of(scope)
         raised = msgspec.structs.replace(stored.budget, raised_micros=micros, raised_until=until if micros else 0.0)
         rows.replace(connection, raised, stored.version, now)
-        return _shown(desk, connection, scope, period)
+        return _shown(desk, connection, named, period)
 
     return desk.change(actor, entry, perform)
 
@@ -110,8 +113,9 @@ def remove(desk: Desk, actor: Actor, scope: str, period: Period) -> None:
     """
 
     def perform(connection: Connection) -> None:
-        _need(connection, scope, period)
-        rows.remove(connection, scope, period)
+        named = _named(connection, scope)
+        _need(connection, named, period)
+        rows.remove(connection, named, period)
 
     desk.change(actor, Entry("budget.remove", scope, _project_of(scope), {"period": period}), perform)
 
@@ -119,10 +123,16 @@ def remove(desk: Desk, actor: Actor, scope: str, period: Period) -> None:
 def listed(desk: Desk, scope: str | None = None) -> list[Shown]:
     """Return all budgets, or those of one scope, with what was spent."""
     with desk.reading() as connection:
-        found = rows.all_budgets(connection, scope=scope)
+        found = rows.all_budgets(connection, scope=None if scope is None else _named(connection, scope))
         names = dict(zip(_PERIODS, period_names(desk.clock()), strict=True))
         spent = totals(connection, {each.budget.scope for each in found}, names.values())
     return [Shown(each, spent.get((each.budget.scope, names[each.budget.period]), Spend())) for each in found]
+
+
+def _named(connection: Connection, scope: str) -> str:
+    """Return what a scope is called where it is kept: a key that replaced another has that one's budgets."""
+    kind, _, rest = scope.partition(":")
+    return f"key:{account_of(connection, rest)}" if kind == "key" else scope
 
 
 def _check_scope(connection: Connection, scope: str) -> str:

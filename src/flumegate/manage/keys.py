@@ -28,7 +28,7 @@ from flumegate.manage.grants import (
     need_project,
 )
 from flumegate.records.access import NO_LIMITS, KeyState, Limits
-from flumegate.store import budgets as budget_rows
+from flumegate.store import accounts
 from flumegate.store import keys as rows
 from flumegate.store.keys import KeyChanges, StoredKey
 from flumegate.store.rows import Place
@@ -177,9 +177,10 @@ def patch(desk: Desk, actor: Actor, key_id: str, asked: KeyPatch, version: int |
 
 
 def rotate(desk: Desk, actor: Actor, key_id: str, overlap_seconds: float) -> Issued:
-    """Make a key that takes the place of another: with its rights and its budgets, which begin anew.
+    """Make a key that takes the place of another: with its rights, and on its account.
 
-    The old one goes on working for the overlap; without one it is revoked at once.
+    The old one goes on working for the overlap; without one it is revoked at once. Budgets and counts go on: what both
+    use counts together.
 
     Raises:
         RefusedError: there is none that works, or the overlap is longer than a week.
@@ -205,9 +206,7 @@ def rotate(desk: Desk, actor: Actor, key_id: str, overlap_seconds: float) -> Iss
             version=1,
         )
         rows.insert(connection, new)
-        for stored in budget_rows.all_budgets(connection, scope=f"key:{old.id}"):
-            copied = msgspec.structs.replace(stored.budget, scope=f"key:{new.id}")
-            budget_rows.insert(connection, copied, now)
+        accounts.share(connection, new.id, accounts.account_of(connection, old.id))
         rows.change(connection, old.id, old.version, _replaced(new.id, now, overlap_seconds))
         entry.details["replaced_by"] = new.id
         return Issued(new, minted.text)

@@ -38,6 +38,8 @@ class DatabaseState(msgspec.Struct, frozen=True):
     """What keys are hashed with on every machine of the installation."""
     keys: list[tuple[bytes, Key]] = []
     """By digest; empty once they stand in the key table."""
+    accounts: dict[str, str] = {}
+    """Of keys that count on another key's, by id."""
     key_count: int = 0
     """Of those that work."""
     key_table: str = ""
@@ -68,6 +70,7 @@ def load_state(connection: Connection, ring: Ring, now: float) -> DatabaseState:
         now: Unix time.
     """
     # Here, and not above: a start without a database has no use for its library.
+    from flumegate.store.accounts import all_accounts  # noqa: PLC0415
     from flumegate.store.budgets import all_budgets  # noqa: PLC0415
     from flumegate.store.changes import count_changes  # noqa: PLC0415
     from flumegate.store.keys import all_known  # noqa: PLC0415
@@ -78,7 +81,8 @@ def load_state(connection: Connection, ring: Ring, now: float) -> DatabaseState:
     for stored in all_budgets(connection):
         budgets[stored.budget.scope] = (*budgets.get(stored.budget.scope, ()), stored.budget)
     unreadable: list[str] = []
-    keys = _with_budgets(all_known(connection, now), budgets, unreadable.append)
+    accounts = all_accounts(connection)
+    keys = _with_budgets(all_known(connection, now), accounts, budgets, unreadable.append)
     projects = {
         project.id: msgspec.structs.replace(project, budgets=budgets.get(f"project:{project.id}", ()))
         for project in all_projects(connection)
@@ -89,6 +93,7 @@ def load_state(connection: Connection, ring: Ring, now: float) -> DatabaseState:
         as_of=now,
         installation=ring.installation,
         keys=keys,
+        accounts=accounts,
         key_count=sum(key.state == "active" for _, key in keys),
         projects=projects,
         credentials=own,
@@ -152,16 +157,24 @@ def unseal_state(ring: Ring, sealed: bytes) -> DatabaseState | None:
 
 
 def _with_budgets(
-    keys: Iterable[tuple[bytes, Key]], budgets: Mapping[str, tuple[Budget, ...]], tell: Callable[[str], None]
+    keys: Iterable[tuple[bytes, Key]],
+    accounts: Mapping[str, str],
+    budgets: Mapping[str, tuple[Budget, ...]],
+    tell: Callable[[str], None],
 ) -> list[tuple[bytes, Key]]:
     found = []
     for digest, key in keys:
         if len(digest) != DIGEST_BYTES:
             tell(f"keys {key.id}: its digest has {len(digest)} bytes, not {DIGEST_BYTES}")
             continue
-        own = budgets.get(f"key:{key.id}") if key.state == "active" else None
-        found.append((bytes(digest), msgspec.structs.replace(key, budgets=own) if own else key))
+        found.append((bytes(digest), _whole(key, accounts, budgets) if key.state == "active" else key))
     return found
+
+
+def _whole(key: Key, accounts: Mapping[str, str], budgets: Mapping[str, tuple[Budget, ...]]) -> Key:
+    whole = msgspec.structs.replace(key, account=accounts[key.id]) if key.id in accounts else key
+    own = budgets.get(whole.scope)
+    return msgspec.structs.replace(whole, budgets=own) if own else whole
 
 
 def _credentials(
@@ -197,7 +210,7 @@ def _limited(
 
 def _metered(keys: Iterable[tuple[bytes, Key]], projects: Iterable[Project], budgets: Iterable[str]) -> list[str]:
     found = set(budgets)
-    found.update(f"key:{key.id}" for _, key in keys if key.limits.max_requests)
+    found.update(key.scope for _, key in keys if key.limits.max_requests)
     found.update(f"project:{project.id}" for project in projects if project.limits.max_requests)
     return sorted(found)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flumegate.quota.period import name_of
@@ -34,16 +34,19 @@ class Balances:
         """Scopes of which the database has said everything that is stored."""
         self._wanted: set[str] = set()
         """Those that are to be read: limited since, or spent on since, maybe by other machines, too."""
+        self._accounts: Mapping[str, str] = {}
+        """Of keys that count on another key's."""
         self._micros: dict[str, int] = {}
         """By account, as `quota.ledger` names them."""
         self._requests: dict[str, int] = {}
         self._waiting_micros: dict[str, int] = {}
         self._waiting_requests: dict[str, int] = {}
 
-    def watch(self, scopes: Iterable[str]) -> None:
-        """Remember these scopes from now on, and no others."""
+    def watch(self, scopes: Iterable[str], accounts: Mapping[str, str]) -> None:
+        """Remember these scopes from now on, and no others; `accounts` says which keys count on another key's."""
         scopes = set(scopes)
         with self._turn:
+            self._accounts = accounts
             gone = self._known - scopes
             self._known -= gone
             self._wanted = (self._wanted & scopes) | (scopes - self._known)
@@ -54,7 +57,7 @@ class Balances:
     def spent(self, records: Iterable[Record]) -> None:
         """Count records that were stored; what the database says of their scopes is read again when it can be."""
         with self._turn:
-            scopes = _count(records, self._micros, self._requests, self._known)
+            scopes = _count(records, self._micros, self._requests, self._known, self._accounts)
             self._wanted |= scopes
 
     def is_behind(self) -> bool:
@@ -75,7 +78,7 @@ class Balances:
     def wait_for(self, records: Iterable[Record]) -> None:
         """Count records that are in the spool and not in the database, beside those counted before."""
         with self._turn:
-            _count(records, self._waiting_micros, self._waiting_requests, self._known)
+            _count(records, self._waiting_micros, self._waiting_requests, self._known, self._accounts)
 
     def wait_no_more(self) -> None:
         """Forget what waited: the database takes it again."""
@@ -116,7 +119,13 @@ def read_sought(connection: Connection, sought: Sought) -> Balance:
     )
 
 
-def _count(records: Iterable[Record], micros: dict[str, int], requests: dict[str, int], known: set[str]) -> set[str]:
+def _count(
+    records: Iterable[Record],
+    micros: dict[str, int],
+    requests: dict[str, int],
+    known: set[str],
+    accounts: Mapping[str, str],
+) -> set[str]:
     """Add what records spent on scopes that are known, as the database does; return those."""
     # Here: whatever the store loads waits until the gateway answers.
     from flumegate.store.spend import bounded, period_names, scopes_of  # noqa: PLC0415
@@ -126,7 +135,7 @@ def _count(records: Iterable[Record], micros: dict[str, int], requests: dict[str
         if record.outcome == "refused":
             continue
         names = period_names(record.started_at)
-        for scope in scopes_of(record):
+        for scope in scopes_of(record, accounts):
             if scope not in known:
                 continue
             touched.add(scope)

@@ -21,7 +21,7 @@ from typing import TypeVar
 import msgspec
 
 from flumegate import log, snapshot
-from flumegate.manage.state import CURRENT, astray
+from flumegate.manage.state import CURRENT, DatabaseState, astray
 from flumegate.processes import boot, settings, tally
 from flumegate.processes.arrival import Arrival
 from flumegate.processes.banner import banner
@@ -184,10 +184,13 @@ class Control:
         """Begin what can wait until the gateway answers."""
         os.nice(NICENESS)
         if self.kept.standing.state is not None:
-            self.recording.balances.watch(self.kept.standing.state.metered)
+            self._watch_budgets(self.kept.standing.state)
         self.recording.start()
         self._watch_state()
         self.console.begin()
+
+    def _watch_budgets(self, state: DatabaseState) -> None:
+        self.recording.balances.watch(state.metered, state.accounts)
 
     def _watch_state(self) -> None:
         kept, loop = self.kept, asyncio.get_running_loop()
@@ -220,7 +223,7 @@ class Control:
     def take_standing(self, standing: Standing) -> None:
         """Publish what the database says, if that changes what workers know."""
         if standing.state is not None:
-            self.recording.balances.watch(standing.state.metered)
+            self._watch_budgets(standing.state)
             for name in astray(self.kept.snapshot, standing.state):
                 log.event("warning", "credential_unused", credential=name, reason="its provider is at another host now")
         self.recording.away = standing.keys_are != CURRENT

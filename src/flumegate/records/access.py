@@ -18,7 +18,7 @@ class Budget(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What may be spent in one period."""
 
     scope: str
-    """`key:<id>`, `project:<id>`, `model:<name>` or `project:<id>/model:<name>`."""
+    """`key:<account>`, `project:<id>`, `model:<name>` or `project:<id>/model:<name>`."""
     period: Period
     limit_micros: int
     soft_percent: int = 80
@@ -59,6 +59,13 @@ class Key(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Added to each of its requests' records."""
     limits: Limits = NO_LIMITS
     budgets: tuple[Budget, ...] = ()
+    account: str = ""
+    """Id of the key whose budgets and counts it goes on with, having replaced it; empty = it has its own."""
+
+    @property
+    def scope(self) -> str:
+        """What its budgets and counts stand under."""
+        return f"key:{self.account or self.id}"
 
 
 class Project(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
 
 from flumegate.store.errors import StoreUnavailable
-from flumegate.store.tables import HEAD, SCHEMA_VERSION, meta, metadata
+from flumegate.store.tables import HEAD, SCHEMA_VERSION, key_accounts, meta, metadata
 
 NOTHING = ""
 """The revision of an empty database."""
@@ -18,7 +18,7 @@ NEWER = "newer"
 """Stands for all revisions that this release does not know, and can live with."""
 FIRST = "0001"
 _RECORDS = frozenset({"meta", "requests", "contents"})
-TABLES = {FIRST: _RECORDS, HEAD: frozenset(metadata.tables)}
+TABLES = {FIRST: _RECORDS, "0002": frozenset(metadata.tables) - {key_accounts.name}, HEAD: frozenset(metadata.tables)}
 """The tables of each revision, oldest first."""
 stamp = Table("alembic_version", MetaData(), Column("version_num", Text))
 

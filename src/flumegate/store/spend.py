@@ -8,13 +8,14 @@ counted; a cost that is not known counts as none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from flumegate.records.request import Record
+from flumegate.store.accounts import accounts_of
 from flumegate.store.database import insert_into
 from flumegate.store.tables import keys, spend
 
@@ -59,12 +60,13 @@ def day_name(at: float) -> str:
     return datetime.fromtimestamp(within, UTC).strftime("%Y-%m-%d")
 
 
-def scopes_of(record: Record) -> Iterator[str]:
-    """Yield the scopes that a request counts for."""
+def scopes_of(record: Record, accounts: Mapping[str, str]) -> Iterator[str]:
+    """Yield the scopes that a request counts for; `accounts` says which keys count on another key's."""
     model = storable_text(record.model_requested) if record.provider else ""
     project = storable_text(record.project)
     if record.key_id:
-        yield f"key:{storable_text(record.key_id)}"
+        key = storable_text(record.key_id)
+        yield f"key:{accounts.get(key, key)}"
     if project:
         yield f"project:{project}"
     if model:
@@ -77,12 +79,13 @@ def add_spend(connection: Connection, records: Sequence[Record]) -> None:
     """Count records that are new. Whoever stores them calls this in the same transaction."""
     sums: dict[tuple[str, str], list[int]] = {}
     used: dict[str, tuple[int, float]] = {}
+    accounts = accounts_of(connection, {storable_text(record.key_id) for record in records if record.key_id})
     for record in records:
         if record.outcome == "refused":
             continue
         amounts = (bounded(record.cost_micros), 1, bounded(record.input_tokens), bounded(record.output_tokens))
         names = period_names(record.started_at)
-        for scope in scopes_of(record):
+        for scope in scopes_of(record, accounts):
             for name in names:
                 total = sums.setdefault((scope, name), [0, 0, 0, 0])
                 for place, amount in enumerate(amounts):

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 SCHEMA_VERSION = 1
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration, so that nobody loads the migrations to learn that there is none to run."""
 
 metadata = MetaData()
@@ -171,6 +171,13 @@ keys = Table(
     _number("version"),
     Index("keys_by_time", "created_at", "id"),
     Index("keys_by_project", "project", "created_at", "id"),
+)
+
+key_accounts = Table(
+    "key_accounts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    _text("account"),
 )
 
 project_credentials = Table(
