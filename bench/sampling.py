@@ -38,7 +38,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=10, help="how long to sample")
     parser.add_argument("--top", type=int, default=30, help="functions to print")
     parser.add_argument("--streams", action="store_true", help="200 streams instead of whole answers")
-    parser.add_argument("--full", action="store_true", help="request and answer bodies in the records")
+    parser.add_argument(
+        "--subject", choices=[each.name for each in SUBJECTS if each.name.startswith("gateway")], default="gateway"
+    )
     parser.add_argument("--native", action="store_true", help="look into C functions too (slower)")
     parser.add_argument("--lines", action="store_true", help="single lines instead of whole functions")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="keep the raw stacks")
@@ -98,7 +100,7 @@ def run() -> int:
     options = _options()
     programs.ensure()
     _ensure_py_spy()
-    subject = next(one for one in SUBJECTS if one.name == ("gateway-full" if options.full else "gateway"))
+    subject = next(one for one in SUBJECTS if one.name == options.subject)
     cores = machine.choose_cores()
     with tempfile.TemporaryDirectory(prefix="flumegate-profile-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), cores, Settings())
