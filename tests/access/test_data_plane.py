@@ -22,6 +22,7 @@ from rig.managed import Key, Managed
 from rig.mock import Mock, run_mock
 from rig.oddities import PLAIN_HOST, Oddity, oddities
 from rig.places import KINDS, LISTS, Place, places
+from rig.rounds import ask_all
 
 MODEL = "m"
 INSIDE = "10.1.2.3"
@@ -213,32 +214,15 @@ def until_refused(gateway: Gateway, keys: Iterable[Key]) -> None:
 
 
 def tell(gateway: Gateway, cases: list[Case]) -> list[Told]:
-    """Ask them all on as few connections as the gateway allows, in random order: no key is taken for the one before."""
+    """Ask them all, in random order: nobody is taken for who came before on the same connection."""
     random.Random(44).shuffle(cases)
-    told: list[Told] = []
-    remaining = iter(cases)
-    case = next(remaining, None)
-    while case is not None:
-        with raw.wire(gateway.port) as wire:
-            open_still = True
-            while case is not None and open_still:
-                wire.data.clear()
-                wire.send(case.request())
-                status, fields = _read(wire, headless=case.place.method == "HEAD")
-                told.append(Told(case, status, fields.get("x-request-id", "")))
-                open_still = fields.get("connection", "") != "close" and wire.end == "open"
-                case = next(remaining, None)
+    answers = ask_all(gateway.port, (case.request() for case in cases))
+    told = [
+        Told(case, answer.status, answer.headers.get("x-request-id", ""))
+        for case, answer in zip(cases, answers, strict=True)
+    ]
     with_records(gateway, told)
     return told
-
-
-def _read(wire: raw.Wire, *, headless: bool) -> tuple[int, dict[str, str]]:
-    if headless:
-        head = wire.until(b"\r\n\r\n")
-        return raw._read_head(head[:-4])
-    (answer,) = wire.answers(1)
-    assert answer.complete
-    return answer.status, answer.headers
 
 
 def with_records(gateway: Gateway, told: list[Told]) -> None:
