@@ -32,6 +32,8 @@ PROMISES = {
     19: "Cold-cache stampede is one call",
     20: "Answered means recorded",
     21: "Database down: data path goes on",
+    22: "Full disk: data path goes on",
+    23: "SQLite with several workers is safe",
     25: "Redis down, frozen, slow, full: requests go on",
     28: "A budget is a limit",
     29: "Reservations do not leak",

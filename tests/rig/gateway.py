@@ -261,6 +261,7 @@ def start(
     env: Mapping[str, str] | None = None,
     data_dir: Path | None = None,
     args: Sequence[str] = (),
+    log_file: Path | None = None,
 ) -> Gateway:
     """Start the command and return at once; the caller waits and ends it."""
     folder = folder.resolve()
@@ -271,21 +272,22 @@ def start(
         command += ["--config", str(path)]
     if "--listen" not in args and "listen" not in as_text(config):
         command += ["--listen", "127.0.0.1:0"]
-    process = subprocess.Popen(
-        [*command, *args],
-        cwd=folder,
-        # Two gateways of one test would want the same port for their consoles.
-        env={"FLUMEGATE_CONSOLE__LISTEN": "127.0.0.1:0"} | plain_environ(env) | {"HOME": str(folder)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        process_group=0,
-    )
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(
+            [*command, *args],
+            cwd=folder,
+            # Two gateways of one test would want the same port for their consoles.
+            env={"FLUMEGATE_CONSOLE__LISTEN": "127.0.0.1:0"} | plain_environ(env) | {"HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if log_file is None else stack.enter_context(log_file.open("ab")),
+            process_group=0,
+        )
     gateway = Gateway(folder, process, data_dir=data_dir or folder / "data", config=path)
     assert process.stdout
-    assert process.stderr
     gateway.output.collect(process.stdout)
-    gateway.output.collect(process.stderr)
+    if process.stderr is not None:
+        gateway.output.collect(process.stderr)
     return gateway
 
 
@@ -297,6 +299,7 @@ def run_gateway(
     data_dir: Path | None = None,
     args: Sequence[str] = (),
     wait: bool = True,
+    log_file: Path | None = None,
 ) -> Iterator[Gateway]:
     """Run a gateway for the length of a `with` block.
 
@@ -306,9 +309,10 @@ def run_gateway(
         data_dir: where it keeps its data; None = a folder that is deleted afterwards.
         args: further arguments of `flumegate serve`.
         wait: return only once it is ready.
+        log_file: where its log goes; None = to `output`, beside what it prints.
     """
     with tempfile.TemporaryDirectory(prefix="flumegate-test-") as name:
-        gateway = start(Path(name), config=config, env=env, data_dir=data_dir, args=args)
+        gateway = start(Path(name), config=config, env=env, data_dir=data_dir, args=args, log_file=log_file)
         try:
             if wait:
                 gateway.wait_ready()
