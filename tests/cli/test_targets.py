@@ -87,6 +87,7 @@ def test_what_is_forced_is_obeyed(gateway: Gateway) -> None:
         answers = [gateway.request("POST", "/v1/chat/completions", body=body, key=KEY) for _ in range(12)]
         return {(answer.status, answer.json()["error"]["code"]) for answer in answers}
 
+    assert flumegate(gateway, "target", "reset", "up/gpt-4o").returncode == 0
     assert fates() == {(502, "upstream_connect_failed")}
     assert flumegate(gateway, "target", "open", "up/gpt-4o").returncode == 0
     ((status, code),) = fates()
