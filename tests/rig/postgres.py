@@ -2,7 +2,7 @@
 
     with postgres_cluster() as cluster:
         url = cluster.create_database()
-        cluster.freeze(); cluster.thaw(); cluster.kill(); cluster.start()
+        cluster.freeze(); cluster.thaw(); cluster.kill(); cluster.start(); cluster.crowd(); cluster.disperse()
 
 PostgreSQL refuses to run as root, so root starts it as the user that Debian's package brings. Without the binaries the
 test that asks for one is skipped.
@@ -22,12 +22,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from rig.redis import free_port
 
 START_SECONDS = 60.0
 USER = "flumegate"
+PLAIN_USER = "somebody"
+"""Owns databases and is no superuser: connections that are kept for those are not for them."""
 PASSWORD = "made-up-pass/word@1"
 _PASSWORD_IN_URL = "made-up-pass%2Fword%401"
 _UNPRIVILEGED = "postgres"
@@ -51,6 +54,7 @@ class Postgres:
         self._binaries = binaries
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
+        self._others: list[psycopg.Connection] = []
         self._password_file = folder / "password"
         self._password_file.write_text(PASSWORD)
         if os.geteuid() == 0:
@@ -75,11 +79,14 @@ class Postgres:
             assert alive, f"postgres did not start:\n{(self.folder / 'log').read_text()}"
             time.sleep(0.02)  # it says nothing that could be waited for
 
-    def create_database(self) -> str:
-        """Return the URL of a new, empty database."""
+    def create_database(self, *, plain: bool = False) -> str:
+        """Return the URL of a new, empty database, of the superuser or of a plain user."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name}", database="postgres")
-        return self.url(name)
+        user = PLAIN_USER if plain else USER
+        if plain and not self.execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{user}'", database="postgres"):  # noqa: S608 - the test's own words
+            self.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{PASSWORD}'", database="postgres")
+        self.execute(f"CREATE DATABASE {name} OWNER {user}", database="postgres")
+        return self.url(name, user=user)
 
     def url(self, database: str, *, user: str = USER, password: str = _PASSWORD_IN_URL) -> str:
         """Return the URL of a database, which need not exist; the password as it stands in a URL."""
@@ -101,6 +108,23 @@ class Postgres:
     def thaw(self) -> None:
         """Let a frozen one go on."""
         self._signal(signal.SIGCONT)
+
+    def crowd(self) -> None:
+        """Let other clients take every connection that a plain user may have, the gateway's as well."""
+        url = self.url("postgres", user=PLAIN_USER)
+        named = "FROM pg_stat_activity WHERE application_name = 'flumegate'"
+        while True:
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    self._others.append(psycopg.connect(url, application_name="others"))
+            if self.execute(f"SELECT count(*) {named}", database="postgres") == "0":
+                return
+            self.execute(f"SELECT pg_terminate_backend(pid) {named}", database="postgres")
+
+    def disperse(self) -> None:
+        """Let the others go."""
+        while self._others:
+            self._others.pop().close()
 
     def _signal(self, number: int) -> None:
         for pid in self._processes():
