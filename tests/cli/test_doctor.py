@@ -19,6 +19,7 @@ from flumegate.cli.check_network import _check_certificate
 from flumegate.manage.seal import make_master_key
 from rig.certificates import self_signed
 from rig.gateway import plain_environ, run_gateway
+from rig.redis import redis_server
 
 CANARY = "sk-canary-of-the-doctor"
 CONFIG = """
@@ -111,6 +112,20 @@ def test_a_provider_that_nobody_hears_is_found_online_only(tmp_path: Path) -> No
     (tmp_path / "flumegate.yaml").write_text(CONFIG)
     assert checks(tmp_path)[1]["providers"][0] == "skipped"
     assert checks(tmp_path, "--online")[1]["provider up"][0] == "failed"
+
+
+def test_a_redis_that_throws_money_away_is_found(tmp_path: Path) -> None:
+    """With what to do; one that keeps all is well, one that is not there is not."""
+    with redis_server() as redis:
+        (tmp_path / "flumegate.yaml").write_text(CONFIG + f"redis: {{url: '{redis.url}'}}\n")
+        assert checks(tmp_path)[1]["redis"][0] == "ok"
+        redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+        verdict, found, remedy = checks(tmp_path)[1]["redis"]
+        assert (verdict, "allkeys-lfu" in found, "noeviction" in remedy) == ("warning", True, True)
+        redis.command("CONFIG", "SET", "requirepass", "something")
+        assert checks(tmp_path)[1]["redis"][0] == "failed"
+        redis.kill()
+        assert checks(tmp_path)[1]["redis"][0] == "failed"
 
 
 def test_the_database_is_migrated_and_its_secrets_change_their_key(tmp_path: Path) -> None:

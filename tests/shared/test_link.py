@@ -122,3 +122,46 @@ async def test_an_odd_answer_is_no_answer(redis: Redis, links: Links) -> None:
     link = links(redis.port)
     with pytest.raises(AwayError, match="odd"):
         await link.run(Script("return 1", "0" * 40), {})
+
+
+async def test_a_redis_that_throws_money_away_is_named_loudly(
+    redis: Redis, links: Links, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its policy is but the one that keeps all; one that keeps all is no news."""
+    link = links(redis.port)
+    try:
+        for policy in ("noeviction", "allkeys-lru", "volatile-ttl"):
+            redis.command("CONFIG", "SET", "maxmemory-policy", policy)
+            assert await link.policy() == policy
+            await link.check_policy()
+    finally:
+        redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    lines = capfd.readouterr().err
+    assert lines.count("redis_evicts") == 2
+    assert "allkeys-lru" in lines
+    assert "volatile-ttl" in lines
+
+
+async def test_a_redis_that_does_not_tell_its_policy_is_used_all_the_same(
+    redis: Redis, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An account may be forbidden to ask; that is no sign of anything, and opens no breaker."""
+    redis.command("ACL", "SETUSER", "narrow", "on", ">secret", "~fg:*", "+@all", "-info")
+    link = Link(f"redis://narrow:secret@127.0.0.1:{redis.port}/0", "test", timeout_seconds=1.0)
+    try:
+        assert await link.policy() == ""
+        await link.check_policy()
+        assert await link.run(OPEN, OPENING) == [b"open"]
+    finally:
+        await link.close()
+        redis.command("ACL", "DELUSER", "narrow")
+    assert "redis_evicts" not in capfd.readouterr().err
+
+
+async def test_nobody_to_ask_opens_no_breaker() -> None:
+    """Only requests do that; and nothing that is secret is told."""
+    link = Link(f"redis://:canary@127.0.0.1:{free_port()}/0", "test", timeout_seconds=1.0)
+    with pytest.raises(AwayError) as caught:
+        await link.policy()
+    assert "canary" not in str(caught.value)
+    assert not link.away

@@ -511,6 +511,23 @@ async def test_an_account_that_is_opened_late_is_charged_all_the_same(quotas: Qu
     assert account(redis) == (560, 0)
 
 
+async def test_a_worker_says_that_redis_throws_money_away(
+    quotas: Quotas, redis: Redis, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Soon after it began; and again when Redis was away, for it may be another one."""
+    monkeypatch.setattr("flumegate.shared.quota.PROBE_SECONDS", 0.01)
+    quota = quotas()
+    quota.start()
+    for _ in range(2):
+        redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        while "redis_evicts" not in capfd.readouterr().err:  # noqa: ASYNC110 # a log tells nobody
+            await asyncio.sleep(0.01)
+        redis.kill()
+        await quota.open(LINE.account, 0)
+        assert quota.away
+        redis.start()
+
+
 async def test_a_restarted_redis_is_found_again(quotas: Quotas, redis: Redis) -> None:
     """The worker looks for it by itself, and what is known only to the records is asked for meanwhile."""
     quota = quotas()

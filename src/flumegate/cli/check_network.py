@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -97,16 +99,39 @@ def _check_redis(loaded: Loaded) -> Check:
         if loaded.config.server.workers > 1:
             return warning(name, "none, with several workers", "set redis.url, or limits and budgets are refused")
         return skipped(name, "none is configured")
-    parts = urlsplit(secret.reveal())
+    if find_spec("redis") is None:
+        return failed(name, "redis.url is set, and the client for it is not installed", "install flumegate[redis]")
+    return _check_server(name, secret.reveal())
+
+
+def _check_server(name: str, url: str) -> Check:
+    parts = urlsplit(url)
     if parts.scheme == "unix":
-        reached = Path(parts.path).is_socket()
-        return ok(name, parts.path) if reached else failed(name, f"no socket at {parts.path}", "start Redis")
+        if not Path(parts.path).is_socket():
+            return failed(name, f"no socket at {parts.path}", "start Redis")
+        return _check_policy(name, parts.path, url)
+    place = f"{parts.hostname}:{parts.port or 6379}"
     try:
         socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), _SECONDS).close()
     except OSError as problem:
         remedy = "start Redis; until then limits hold by each worker's share"
-        return failed(name, f"{parts.hostname}:{parts.port or 6379}: {problem.strerror or problem}", remedy)
-    return ok(name, f"{parts.hostname}:{parts.port or 6379} accepts connections")
+        return failed(name, f"{place}: {problem.strerror or problem}", remedy)
+    return _check_policy(name, place, url)
+
+
+def _check_policy(name: str, place: str, url: str) -> Check:
+    from flumegate.shared.link import KEEPS_ALL, AwayError, Link
+
+    try:
+        policy = asyncio.run(Link(url, "flumegate", _SECONDS).policy())
+    except AwayError as problem:
+        return failed(name, f"{place}: {problem}", "check redis.url; until then limits hold by each worker's share")
+    if not policy:
+        return warning(name, f"{place} answers, and does not tell its maxmemory-policy", "see that it is noeviction")
+    if policy != KEEPS_ALL:
+        found = f"{place} throws away what was spent when it is full (maxmemory-policy {policy})"
+        return warning(name, found, "set maxmemory-policy to noeviction")
+    return ok(name, f"{place} answers, and throws nothing away")
 
 
 def _check_provider(provider: Provider) -> Check:

@@ -16,7 +16,7 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from flumegate import log
 from flumegate.shared.scripts import Script
@@ -24,6 +24,8 @@ from flumegate.shared.scripts import Script
 COMMAND_SECONDS = 0.1
 """How long a script may take, connection included."""
 MOST_CONNECTIONS = 16
+KEEPS_ALL = "noeviction"
+"""The policy of a Redis that refuses changes when it is full, and throws nothing away."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -86,6 +88,45 @@ class Link:
         except (RedisError, OSError) as error:
             raise self._lost(f"{type(error).__name__}: {error}"[:200]) from error
 
+    async def policy(self) -> str:
+        """Return what Redis does when it is full, in its own word; empty = it does not tell us.
+
+        Raises:
+            AwayError: it does not answer; the breaker stays as it is.
+        """
+        connection: AbstractConnection
+        connection = self._maker.make_connection()  # type: ignore[no-untyped-call] # redis-py's
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
+                await connection.send_command("INFO", "memory")
+                told = await connection.read_response()
+        except ResponseError:
+            return ""  # an account that may not ask
+        except TimeoutError as error:
+            raise AwayError("no answer in time", doubtful=False) from error
+        except (RedisError, OSError) as error:
+            raise AwayError(f"{type(error).__name__}: {error}"[:200], doubtful=False) from error
+        finally:
+            await connection.disconnect(nowait=True)
+        return _field(told, b"maxmemory_policy:")
+
+    async def check_policy(self) -> None:
+        """Say loudly where Redis would throw away what was spent.
+
+        Raises:
+            AwayError: it does not answer.
+        """
+        policy = await self.policy()
+        if policy not in ("", KEEPS_ALL):
+            log.event(
+                "error",
+                "redis_evicts",
+                policy=policy,
+                effect="a full Redis forgets what is held and spent, and budgets can be overspent",
+                remedy="set its maxmemory-policy to noeviction",
+            )
+
     def returned(self) -> None:
         """Close the breaker: Redis answers, and knows what was done without it."""
         if self.away:
@@ -124,6 +165,11 @@ class Link:
             else:
                 await connection.disconnect(nowait=True)
         return reply
+
+
+def _field(told: object, name: bytes) -> str:
+    lines = told.split(b"\r\n") if isinstance(told, bytes) else []
+    return next((line.removeprefix(name).decode("ascii", "replace") for line in lines if line.startswith(name)), "")
 
 
 async def _ask(connection: AbstractConnection, verb: str, script: str, *, argument: bytes, key: str) -> list[object]:

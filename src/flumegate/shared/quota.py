@@ -225,15 +225,21 @@ class SharedQuota:
         self._link.returned()
 
     async def _watch(self) -> None:
-        beat = 0
+        beat, looked = 0, False
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             beat += 1
             with contextlib.suppress(AwayError):
                 if self._link.away:
+                    # What comes back may be another server, or the same with other settings.
+                    looked = False
                     await self.probe()
-                elif beat % int(RENEW_SECONDS / PROBE_SECONDS) == 0:
+                    continue
+                if beat % int(RENEW_SECONDS / PROBE_SECONDS) == 0:
                     await self.renew()
+                if not looked:
+                    await self._link.check_policy()
+                    looked = True
 
     async def _tell(self, *, probing: bool) -> None:
         """Tell Redis everything that it does not know yet; what it may know already counts once."""
