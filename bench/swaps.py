@@ -20,7 +20,7 @@ from typing import NamedTuple
 from bench import machine
 from bench.problem import BenchError
 from bench.samples import median
-from bench.sections import Bench, Figures, Gathered, Sample
+from bench.sections import LATE_US, Bench, Figures, Gathered, Sample
 from bench.subjects import GATEWAY, Running, Subject
 
 RATE = 1000
@@ -117,6 +117,12 @@ def measure_keys(bench: Bench, subject: Subject) -> Figures:
         samples, swaps = _rounds(bench, running)
         for name, pid in processes.items():
             samples[name] = [{"idle_mb": idle[name], "swapped_mb": machine.rss_mb(pid)}]
+        late_us = max(sample["latest_us"] for name in ("quiet", "swaps") for sample in samples[name])
+        if late_us > LATE_US:
+            bench.remark(
+                f"keys: the generator was up to {late_us / 1e3:.1f} ms late, as others took its core: what is said of "
+                "stalls under load is as far off"
+            )
         if swaps:
             samples["stall"] = [_stall(samples, swaps)]
         else:
