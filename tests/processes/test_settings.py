@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,17 @@ def test_losing_the_last_provider_is_refused(place: Place) -> None:
     place.write(providers={})
     with pytest.raises(StartRefusedError, match="add a provider"):
         kept.reload()
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_redis_without_its_client_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch, *, running: bool) -> None:
+    """With what to install; a gateway that runs goes on as it was."""
+    place.write()
+    act = place.start().reload if running else place.start
+    monkeypatch.setitem(sys.modules, "redis", None)  # as if nothing had installed it
+    place.write(redis={"url": "redis://127.0.0.1:9/0"})
+    with pytest.raises(StartRefusedError, match=r"flumegate\[redis\]"):
+        act()
 
 
 def test_a_key_that_becomes_necessary_is_made_and_kept(place: Place) -> None:

@@ -68,8 +68,8 @@ class Redis(Section):
 
     url: Annotated[Secret, AfterValidator(_check_redis)] | None = Field(
         default=None,
-        description="redis:// URL. Needed for limits and budgets with more than one worker; "
-        "install flumegate with the extra redis.",
+        description="redis:// URL. Needed for limits and budgets with more than one worker. Its client comes with "
+        "`make setup`; a package is installed with it as flumegate[redis].",
     )
     timeout: Seconds = Field(
         default=0.1,

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -352,6 +353,9 @@ def _refuse_uncounted(standing: Standing, loaded: Loaded, workers: int) -> None:
 def _compile(
     loaded: Loaded, version: int, pepper: bytes, key: ClientKey | None, mock_port: int | None
 ) -> snapshot.Snapshot:
+    if loaded.config.redis.url is not None and find_spec("redis") is None:
+        # Each worker would end at its first Snapshot.
+        raise StartRefusedError("redis.url is set, and the client for it is not installed: install flumegate[redis]")
     log.hide(loaded.secrets())
     return compile_snapshot(
         loaded,
