@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,14 +66,12 @@ def test_who_waits_as_long_as_told_finds_room(steps: list[tuple[float, int]], li
         wait = rate.wait(now, amount, limit)
         assert 0 <= wait <= MINUTE + 1
         if wait > 0.001:
-            earlier = Rate()
-            earlier._seconds, earlier._amounts, earlier._used = rate._seconds[:], rate._amounts[:], rate._used
+            earlier = copy.deepcopy(rate)
             assert earlier.wait(now + wait - 0.001, amount, limit) > 0
             assert earlier.wait(now + wait + 1e-9, amount, limit) == 0.0
         reset = rate.reset(now)
         assert 0 < reset <= MINUTE + 1
-        later = Rate()
-        later._seconds, later._amounts, later._used = rate._seconds[:], rate._amounts[:], rate._used
+        later = copy.deepcopy(rate)
         assert later.used(now + reset + 1e-9) == 0
 
 

@@ -308,8 +308,16 @@ class Meter:
                 requests = of_requests
             if of_tokens is not None and (tokens is None or of_tokens.remaining < tokens.remaining):
                 tokens = of_tokens
-        lines = b"" if requests is None else _REQUESTS % (*requests[:2], math.ceil(requests.reset_seconds))
-        return lines if tokens is None else lines + _TOKENS % (*tokens[:2], math.ceil(tokens.reset_seconds))
+        lines = (
+            b""
+            if requests is None
+            else _REQUESTS % (requests.limit, requests.remaining, math.ceil(requests.reset_seconds))
+        )
+        return (
+            lines
+            if tokens is None
+            else lines + _TOKENS % (tokens.limit, tokens.remaining, math.ceil(tokens.reset_seconds))
+        )
 
 
 def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:

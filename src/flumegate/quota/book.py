@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from flumegate.quota.window import Rate
 from flumegate.records.access import NO_LIMITS, Limits
 
@@ -35,7 +37,7 @@ class Over(NamedTuple):
     """Until it could be; None = nobody knows, or never."""
 
 
-class Room(NamedTuple):
+class Room(msgspec.Struct, frozen=True, gc=False):
     """What is left of a rate, for headers."""
 
     limit: int
@@ -94,22 +96,54 @@ class _Place:
 
     def over(self, holder: Holder, tokens: int, now: float) -> Over | None:
         """Return which limit a request does not fit in, if there is one."""
-        counts, requests, counted = self.counts, self.requests, self.tokens
+        counts, second = self.counts, int(now)
         if self.max_requests and (counts.served or 0) >= self.max_requests:
             return Over("max_requests", holder, self.max_requests, None)
         if self.concurrency and counts.active >= self.concurrency:
             return Over("concurrency", holder, self.concurrency, None)
-        most = self.most_requests
-        if most and requests is not None and (wait := requests.wait(now, 1, most)):
-            return Over("requests", holder, most, wait)
-        most = self.most_tokens
-        if most and counted is not None and (wait := counted.wait(now, tokens, most)):
-            return Over("tokens", holder, most, wait)
+        rate, most = self.requests, self.most_requests
+        if most and rate is not None:
+            if rate.turned != second:
+                rate.turn(second)
+            if rate.count >= most:
+                return Over("requests", holder, most, rate.wait(now, 1, most))
+        rate, most = self.tokens, self.most_tokens
+        if most and rate is not None:
+            if rate.turned != second:
+                rate.turn(second)
+            if rate.count and rate.count + tokens > most:
+                return Over("tokens", holder, most, rate.wait(now, tokens, most))
         return None
+
+    def count(self, tokens: int, second: int) -> bool:
+        """Count a request; return whether one was counted for life."""
+        counts = self.counts
+        counts.active += 1
+        rate = self.requests
+        if rate is not None:
+            if rate.turned != second:
+                rate.turn(second)
+            rate.count += 1
+            rate.amounts[-1] += 1
+        rate = self.tokens
+        if rate is not None:
+            if rate.turned != second:
+                rate.turn(second)
+            rate.count += tokens
+            rate.amounts[-1] += tokens
+        if counts.served is None:
+            return False
+        counts.served += 1
+        return True
 
     def rooms(self, now: float) -> tuple[Room | None, Room | None]:
         """Return what is left of the rates of requests and of tokens; None = no such limit."""
-        return _room(self.requests, self.most_requests, now), _room(self.tokens, self.most_tokens, now)
+        requests, most = self.requests, self.most_requests
+        left = None if requests is None or not most else Room(most, requests.room(now, most), requests.reset(now))
+        tokens, most = self.tokens, self.most_tokens
+        if tokens is None or not most:
+            return left, None
+        return left, Room(most, tokens.room(now, most), tokens.reset(now))
 
 
 class _Stay:
@@ -121,7 +155,7 @@ class _Stay:
         self.places = places
         self.tokens = tokens
         self.entered_at = entered_at
-        self.served: list[_Counts] = []
+        self.served: list[_Counts] | None = None
 
 
 class Book:
@@ -149,10 +183,13 @@ class Book:
         """
         if request in self._stays:
             return None
-        places = []
+        places, known = [], self._places
         for holder in holders:
-            place = self._place(holder)
-            if over := place.over(holder, tokens, now):
+            place = known.get(holder.name)
+            if place is None or place.limits is not holder.limits:
+                place = self._place(holder)
+            over = place.over(holder, tokens, now)
+            if over is not None:
                 return over
             places.append(place)
         self._count(request, places, tokens, now)
@@ -165,16 +202,10 @@ class Book:
 
     def _count(self, request: str, places: list[_Place], tokens: int, now: float) -> None:
         stay = self._stays[request] = _Stay(places, tokens, now)
+        second = int(now)
         for place in places:
-            counts = place.counts
-            counts.active += 1
-            if counts.served is not None:
-                counts.served += 1
-                stay.served.append(counts)
-            if place.requests is not None:
-                place.requests.add(now, 1)
-            if place.tokens is not None:
-                place.tokens.add(now, tokens)
+            if place.count(tokens, second):
+                stay.served = [*(stay.served or ()), place.counts]
         if len(self._places) >= self._sweep_at:
             self._forget_quiet(now)
 
@@ -202,7 +233,7 @@ class Book:
         for place in stay.places:
             if place.requests is not None:
                 place.requests.give_back(stay.entered_at, now, 1)
-        for counts in stay.served:
+        for counts in stay.served or ():
             counts.served = (counts.served or 0) - 1
 
     def active(self, name: str) -> int:
@@ -239,9 +270,3 @@ def limit_of(limits: Limits, name: LimitName) -> int:
         "concurrency": limits.concurrency,
         "max_requests": limits.max_requests,
     }[name]
-
-
-def _room(rate: Rate | None, limit: int, now: float) -> Room | None:
-    if not limit or rate is None:
-        return None
-    return Room(limit, rate.room(now, limit), rate.reset(now))

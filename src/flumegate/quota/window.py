@@ -16,95 +16,97 @@ MINUTE = 60
 
 
 class Rate:
-    """What one key, or one project, has used within the last minute of one kind of amount."""
+    """What one key, or one project, has used within the last minute of one kind of amount.
 
-    __slots__ = ("_amounts", "_seconds", "_turned", "_used")
+    Most calls come in a second that had a call before: whoever counts much compares `turned` first, and turns only
+    where that is another second.
+
+    Attributes:
+        turned: the second for which all is right.
+        count: what counts in it.
+        amounts: by second, oldest first, at most 62; the last one is that of the second `turned`.
+        seconds: they, in the same order.
+    """
+
+    __slots__ = ("amounts", "count", "seconds", "turned")
 
     def __init__(self) -> None:
-        # Two short lists, at most 61 long, for the seconds in which something was counted, oldest first.
-        self._seconds: list[int] = []
-        self._amounts: list[int] = []
-        self._used = 0
-        # The second for which the lists are right: most calls come in one that had a call before.
-        self._turned = -1
+        self.turned: int | None = None
+        self.count = 0
+        self.amounts: list[int] = []
+        self.seconds: list[int] = []
+
+    def turn(self, second: int) -> None:
+        """Let go what lies behind the minute before a second, and begin to count in it."""
+        self.turned = second
+        seconds, amounts = self.seconds, self.amounts
+        if seconds and seconds[-1] > second:
+            # The clock has gone back: all counts as used just now, so that nothing is refilled early or stays for ever.
+            self.seconds, self.amounts = [second], [self.count]
+            return
+        gone = 0
+        while gone < len(seconds) and seconds[gone] < second - MINUTE:
+            self.count -= amounts[gone]
+            gone += 1
+        if gone:
+            del seconds[:gone], amounts[:gone]
+        if amounts and not amounts[-1]:
+            seconds[-1] = second
+        elif not seconds or seconds[-1] != second:
+            seconds.append(second)
+            amounts.append(0)
 
     def used(self, now: float) -> int:
         """Return what counts at this moment."""
         second = int(now)
-        if second != self._turned:
-            self._turn(second)
-        return self._used
+        if second != self.turned:
+            self.turn(second)
+        return self.count
 
     def room(self, now: float, limit: int) -> int:
         """Return what a limit leaves at this moment, at least 0."""
-        used = self.used(now)
-        return limit - used if used < limit else 0
+        return max(0, limit - self.used(now))
 
     def add(self, now: float, amount: int) -> None:
         """Count something, whether there is room or not."""
         second = int(now)
-        if second != self._turned:
-            self._turn(second)
-        self._used += amount
-        seconds = self._seconds
-        if seconds and seconds[-1] == second:
-            self._amounts[-1] += amount
-        else:
-            seconds.append(second)
-            self._amounts.append(amount)
+        if second != self.turned:
+            self.turn(second)
+        self.count += amount
+        self.amounts[-1] += amount
 
     def give_back(self, counted_at: float, now: float, amount: int) -> None:
         """Count less where it was counted, if that still counts: what others used meanwhile is not touched."""
-        this = int(now)
-        if this != self._turned:
-            self._turn(this)
-        second = int(counted_at)
-        seconds = self._seconds
-        if seconds and seconds[-1] == second:
+        second = int(now)
+        if second != self.turned:
+            self.turn(second)
+        counted = int(counted_at)
+        if counted == second:
             index = -1
-        elif second in seconds:
-            index = seconds.index(second)
+        elif counted in self.seconds:
+            index = self.seconds.index(counted)
         else:
             return
-        given = min(amount, self._amounts[index])
-        self._amounts[index] -= given
-        self._used -= given
+        given = min(amount, self.amounts[index])
+        self.amounts[index] -= given
+        self.count -= given
 
     def wait(self, now: float, amount: int, limit: int) -> float:
         """Return the seconds until `amount` fits; 0 = now. More than the limit itself fits when nothing else counts."""
-        second = int(now)
-        if second != self._turned:
-            self._turn(second)
-        excess = self._used + min(amount, limit) - limit
+        excess = self.used(now) + min(amount, limit) - limit
         if excess <= 0:
             return 0.0
-        gone = bisect.bisect_left(list(itertools.accumulate(self._amounts)), excess)
-        return self._seconds[gone] + MINUTE + 1 - now
+        gone = bisect.bisect_left(list(itertools.accumulate(self.amounts)), excess)
+        return self.seconds[gone] + MINUTE + 1 - now
 
     def reset(self, now: float) -> float:
         """Return the seconds until all of a limit is there again; 0 = it is."""
         second = int(now)
-        if second != self._turned:
-            self._turn(second)
-        if self._amounts and self._amounts[-1]:
-            return self._seconds[-1] + MINUTE + 1 - now
-        for second, counted in zip(reversed(self._seconds), reversed(self._amounts), strict=True):
-            if counted:
-                return second + MINUTE + 1 - now
+        if second != self.turned:
+            self.turn(second)
+        if self.amounts[-1]:
+            return second + MINUTE + 1 - now
+        for counted_in, amount in zip(reversed(self.seconds), reversed(self.amounts), strict=True):
+            if amount:
+                return counted_in + MINUTE + 1 - now
         return 0.0
-
-    def _turn(self, second: int) -> None:
-        self._turned = second
-        seconds = self._seconds
-        if not seconds:
-            return
-        if seconds[-1] > second:
-            # The clock has gone back: all counts as used just now, so that nothing is refilled early or stays for ever.
-            self._seconds, self._amounts = [second], [self._used]
-            return
-        gone = 0
-        while gone < len(seconds) and seconds[gone] < second - MINUTE:
-            self._used -= self._amounts[gone]
-            gone += 1
-        if gone:
-            del seconds[:gone], self._amounts[:gone]
