@@ -6,6 +6,7 @@ import pytest
 
 from flumegate.manage import tokens
 from flumegate.manage.actor import ROLES, Role, may_give
+from flumegate.manage.tokens import Roster
 from flumegate.manage.workers import RefusedError
 from rig.desk import NOW, Bench, actor
 
@@ -60,3 +61,17 @@ def test_when_a_token_was_last_used_is_known_to_the_minute(desk: Bench) -> None:
         desk.time.now = NOW + later
         assert tokens.find_valid(desk, issued.text) is not None
         assert tokens.find(desk, issued.token.id).last_used_at == NOW + noted
+
+
+def test_guesses_are_compared_with_what_was_read_a_moment_ago(desk: Bench) -> None:
+    """A token is found when it was known then, or a second later; one that was revoked is looked up all the same."""
+    now = [100.0]
+    roster = Roster(lambda: now[0])
+    first = tokens.create(desk, actor(), "first", "viewer")
+    assert tokens.find_valid(desk, first.text, roster) is not None
+    second = tokens.create(desk, actor(), "second", "viewer")
+    assert tokens.find_valid(desk, second.text, roster) is None
+    now[0] += 1
+    assert tokens.find_valid(desk, second.text, roster) is not None
+    tokens.revoke(desk, actor(), first.token.id)
+    assert tokens.find_valid(desk, first.text, roster) is None

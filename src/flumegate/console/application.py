@@ -15,7 +15,7 @@ from flumegate.console.guard import Bearer, Find, Guard
 from flumegate.console.permission import check_declared
 from flumegate.console.shapes import ProblemShape
 from flumegate.manage.desk import Desk, ReplayedError
-from flumegate.manage.tokens import find_valid
+from flumegate.manage.tokens import Roster, find_valid
 from flumegate.manage.workers import RefusedError, Workers
 from flumegate.snapshot import Snapshot
 from flumegate.store.errors import QueryTooSlow, StoreUnavailable
@@ -97,11 +97,13 @@ def compose() -> FastAPI:
 
 
 def _find_in(desk: Callable[[], Desk | None]) -> Find:
-    async def find(text: str) -> Bearer | None:
+    roster = Roster()
+
+    async def find(text: str, /, *, sparing: bool) -> Bearer | None:
         place = desk()
         if place is None:
             return None
-        found = await asyncio.to_thread(find_valid, place, text)
+        found = await asyncio.to_thread(find_valid, place, text, roster if sparing else None)
         return None if found is None else Bearer(f"token:{found.id}", found.role)
 
     return find

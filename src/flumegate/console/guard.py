@@ -12,8 +12,8 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,12 +40,24 @@ class Bearer(NamedTuple):
     role: Role
 
 
-Find = Callable[[str], Awaitable[Bearer | None]]
-"""Looks up a token of the store; None = there is none that is valid now. Raises StoreUnavailable."""
+class Find(Protocol):
+    """Looks up a token of the store."""
+
+    async def __call__(self, text: str, /, *, sparing: bool) -> Bearer | None:
+        """Return whose it is; None = there is none that is valid now.
+
+        Args:
+            text: the token.
+            sparing: somebody guesses where it came from; what cannot be a token must cost the store nothing.
+
+        Raises:
+            StoreUnavailable: it cannot be looked up now.
+        """
 
 
-async def find_nobody(_: str) -> Bearer | None:
+async def find_nobody(_: str, /, *, sparing: bool) -> Bearer | None:
     """Know no token but the file's."""
+    del sparing
     return None
 
 
@@ -115,8 +127,9 @@ class Guard:
         given = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         if hmac.compare_digest(given, self._digest) and scheme.lower() == "bearer":
             return Bearer("admin.token", "owner")
+        sparing = self._tries.wait(address, self._clock()) > 0
         try:
-            found = await self._find(token) if scheme.lower() == "bearer" else None
+            found = await self._find(token, sparing=sparing) if scheme.lower() == "bearer" else None
         except StoreUnavailable as problem:
             raise ConsoleError(
                 503, "store_unavailable", f"Tokens cannot be looked up now: {problem}. The one in admin.token works."

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,6 +22,8 @@ from flumegate.store.tokens import AdminToken
 _NOTED_EVERY_SECONDS = 60.0
 """How exact `last_used_at` is: a token that is used all the time costs no write each time."""
 
+_ROSTER_SECONDS = 1.0
+
 
 class IssuedToken(NamedTuple):
     """A new token, this once with its text."""
@@ -27,6 +33,31 @@ class IssuedToken(NamedTuple):
 
     def __repr__(self) -> str:
         return f"IssuedToken({self.token.id!r})"  # never the text: tracebacks show this
+
+
+class Roster:
+    """What is stored of all tokens, read at most once a second: what is not among it need not be looked up.
+
+    Anybody can write right check digits, so the form of a token keeps no look-up from whoever guesses on purpose.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._digests: frozenset[bytes] = frozenset()
+        self._read_at = -math.inf
+
+    def has(self, desk: Desk, digest: bytes) -> bool:
+        """Tell whether there is a token with a digest; one that was made within the last second may be missing.
+
+        Raises:
+            StoreUnavailable: the database cannot be used now.
+        """
+        with self._turn:
+            if digest not in self._digests and self._clock() >= self._read_at + _ROSTER_SECONDS:
+                self._digests = frozenset(token.digest for token in listed(desk))
+                self._read_at = self._clock()
+            return digest in self._digests
 
 
 def create(desk: Desk, actor: Actor, name: str, role: Role, expires_at: float = 0.0) -> IssuedToken:
@@ -90,16 +121,24 @@ def revoke(desk: Desk, actor: Actor, token_id: str) -> None:
     desk.change(actor, entry, perform)
 
 
-def find_valid(desk: Desk, text: str) -> AdminToken | None:
+def find_valid(desk: Desk, text: str, roster: Roster | None = None) -> AdminToken | None:
     """Return the token with that text, if it is good for anything now. Its form is looked at first.
+
+    Args:
+        desk: where it is stored.
+        text: the token.
+        roster: says whether a look-up is worth it; None = it is.
 
     Raises:
         StoreUnavailable: the database cannot be used now.
     """
     if mint.id_of(text, mint.TOKEN) is None:
         return None
+    digest = mint.digest_of(desk.pepper, text)
+    if roster is not None and not roster.has(desk, digest):
+        return None
     with desk.reading() as connection:
-        found = rows.find_by_digest(connection, mint.digest_of(desk.pepper, text))
+        found = rows.find_by_digest(connection, digest)
     now = desk.clock()
     if found is None or state_of(found, now) != "active":
         return None
