@@ -79,10 +79,31 @@ def test_a_key_from_its_making_to_its_end(gateway: Gateway) -> None:
     assert run(gateway, "key", "revoke").returncode == 2
 
 
+def test_keys_that_were_exported_keep_their_limits(gateway: Gateway) -> None:
+    """A line that is JSON is a key with all that bounds it; what is left out is named on stderr."""
+    rows = [
+        {"token": "cd" * 32, "key_alias": "kept", "rpm_limit": 7, "max_budget": 2, "budget_duration": "1d"},
+        {"token": "ef" * 32, "key_alias": "weekly", "max_budget": 2, "budget_duration": "7d"},
+    ]
+    text = "\n".join(json.dumps(row) for row in rows)
+    done = run(gateway, "key", "import", "-", "--json", said=text)
+    assert done.returncode == 0, done.stderr
+    (key,) = json.loads(done.stdout)["keys"]
+    assert (key["name"], key["limits"]["requests_per_minute"]) == ("kept", 7)
+    (budget,) = [each for each in told(gateway, "budget", "list")["budgets"] if each["scope"] == f"key:{key['id']}"]
+    assert (budget["period"], budget["limit_micros"]) == ("day", 2_000_000)
+    assert "weekly" in done.stderr
+    assert "is left out" in done.stderr
+    none = run(gateway, "key", "import", "-", said=json.dumps(rows[1]))
+    assert (none.returncode, none.stdout) == (1, "")
+    assert run(gateway, "key", "import", "-", said="{no json").returncode == 1
+
+
 def test_keys_of_another_gateway_are_taken_over(gateway: Gateway) -> None:
     (gateway.folder / "keys.txt").write_text(f"sk-their-old-key-text ci server\nsha256:{'ab' * 32} laptop\n")
     found = told(gateway, "key", "import", "keys.txt")["keys"]
     assert [each["name"] for each in found] == ["ci server", "laptop"]
+    assert found[0]["limits"]["requests_per_minute"] == 0
     again = run(gateway, "key", "import", "keys.txt")
     assert again.returncode == 1
     assert "sk-their-old-key-text" not in again.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -228,7 +230,8 @@ def import_keys(path: OrStdin[Path], /, *, project: str = "", reach: Reach = HER
     """Take over keys that clients have already, so that they need not change theirs.
 
     The file has one key a line, with a name behind it if you like: the key itself, or `sha256:` and its SHA-256 in
-    hexadecimal, as most gateways keep it.
+    hexadecimal, as most gateways keep it. A line may also be a JSON object: a key as LiteLLM exports it, which is taken
+    with its limits and its budget. What of these is not taken is named on stderr.
 
     Args:
         path: The file; - reads stdin.
@@ -238,7 +241,10 @@ def import_keys(path: OrStdin[Path], /, *, project: str = "", reach: Reach = HER
 
     def action() -> None:
         owner = find_id(reach, project) if project else ""
-        foreign = [_read_line(line, owner) for line in _read(path).splitlines() if line.strip()]
+        lines = [line for line in _read(path).splitlines() if line.strip()]
+        foreign = [body for line in lines if (body := _read_line(line, owner)) is not None]
+        if not foreign:
+            raise CommandError(operator.REFUSED_EXIT, f"{path}: there is no key to take over")
         told = reach.ask("POST", "/manage/keys/import", {"keys": foreign})
         if reach.json:
             operator.print_json(told)
@@ -255,11 +261,29 @@ def _read(path: Path) -> str:
         raise CommandError(operator.REFUSED_EXIT, f"{path}: cannot be read ({problem})") from problem
 
 
-def _read_line(line: str, project: str) -> dict[str, str]:
+def _read_line(line: str, project: str) -> dict[str, Any] | None:
+    if line.lstrip().startswith("{"):
+        return _read_exported(line, project)
     secret, _, name = line.strip().partition(" ")
     kind, _, digits = secret.partition(":")
     body = {kind: digits} if kind in ("sha256", "hmac") and digits else {"token": secret}
     return {**body, "name": name.strip(), "project_id": project}
+
+
+def _read_exported(line: str, project: str) -> dict[str, Any] | None:
+    """Return a key of LiteLLM's, and say what of it is not taken; None = all of it."""
+    from flumegate.config.litellm_keys import read_key
+    from flumegate.log import visible
+
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as problem:
+        raise CommandError(operator.REFUSED_EXIT, f"a line is no JSON object ({problem})") from problem
+    found = read_key(row, datetime.now(UTC))
+    for note in found.notes:
+        taken = "" if found.body is not None else " is left out"
+        print(visible(f"key {found.name!r}{taken}: {note}"), file=sys.stderr)
+    return None if found.body is None else {**found.body, "project_id": project}
 
 
 def _path(key: str) -> str:
