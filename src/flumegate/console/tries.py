@@ -1,7 +1,8 @@
 """How often an address may be wrong about a token: so often a minute, and then it waits.
 
-Whoever has the right token is not kept waiting by somebody who guesses from the same address (for longer than the
-second in which a new token is heard of): only wrong tries are counted, and only they are answered so. Bounded: what is forgotten first is what was tried longest ago.
+Whoever has the right token is not kept waiting by somebody who guesses from the same address, but for the second in
+which a new token may not be heard of: only wrong tries are counted, and only they are answered so. Bounded: what is
+forgotten first is what was tried longest ago.
 """
 
 from __future__ import annotations
