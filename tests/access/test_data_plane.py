@@ -7,6 +7,7 @@ by the record: who was taken for whom, and why not.
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -160,9 +161,13 @@ def holders_of(gateway: Gateway, managing: Managed) -> list[Holder]:
     }
     narrowed = {name: managing.key(managing.project(), **fields) for name, fields in narrow.items()}
     bound = managing.key(managing.project(endpoints=["responses"]))
+    left_with_nothing = managing.key(managing.project(), endpoints=["embeddings"])
     names = ("revoked", "closed", "ended", "replaced")
     gone = {name: managing.key(managing.project()) for name in names}
-    managing.known(own, other, bound, *(narrowed[name] for name in narrow if "from" not in name), *gone.values())
+    managing.ask("PATCH", f"/manage/projects/{left_with_nothing.project}", {"endpoints": ["chat"]})
+    managing.known(
+        own, other, bound, left_with_nothing, *(narrowed[name] for name in narrow if "from" not in name), *gone.values()
+    )
     managing.ask("DELETE", f"/manage/keys/{gone['revoked'].id}")
     managing.ask("PATCH", f"/manage/projects/{gone['closed'].project}", {"active": False})
     managing.ask("PATCH", f"/manage/keys/{gone['ended'].id}", {"expires_at": "2020-01-01T00:00:00Z"})
@@ -175,6 +180,7 @@ def holders_of(gateway: Gateway, managing: Managed) -> list[Holder]:
         Holder("of the configuration", road.KEY),
         of("only embeddings", narrowed["only embeddings"], endpoints=("embeddings",)),
         of("only what its project may", bound, endpoints=("responses",)),
+        of("whose project was narrowed", left_with_nothing, endpoints=("none",)),
         of("only another model", narrowed["only another model"], models=("other", "o*")),
         of("only from elsewhere", narrowed["only from elsewhere"], Decision(403, "network_not_allowed")),
         of("revoked", gone["revoked"], revoked),
@@ -330,6 +336,32 @@ def test_no_odd_request_gets_in_where_a_plain_one_does_not(stage: Stage) -> None
         if not place.public
     ]
     check(stage, cases, "data plane, places x oddities")
+
+
+def test_what_comes_behind_a_body_is_no_key(stage: Stage) -> None:
+    """Neither as a trailer, nor behind another request's body, nor folded into another field's value."""
+    port, own = stage.gateway.port, stage.own.text
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n"
+    body = json.dumps(road.chat(MODEL, REFUSED)).encode()
+    chunk = b"%x\r\n%b\r\n0\r\n" % (len(body), body)
+    bearer = f"authorization: Bearer {own}\r\n".encode()
+    chunked = head + b"transfer-encoding: chunked\r\n"
+    for request, status in (
+        (chunked + b"\r\n" + chunk + bearer + b"\r\n", 401),
+        (chunked + b"trailer: authorization\r\n\r\n" + chunk + bearer + b"\r\n", 401),
+        (head + b"x-note: a\r\n " + bearer + b"content-length: 0\r\n\r\n", 400),
+        (head + b"x-note: a\r" + bearer + b"content-length: 0\r\n\r\n", 400),
+        (head + b"x-note: a\n" + bearer + b"content-length: 0\r\n\r\n", 400),
+        (head + bearer.replace(b":", b" :") + b"content-length: 0\r\n\r\n", 400),
+        (b"GET /v1/models HTTP/1.0\r\nhost: h\r\n\r\n", 401),
+        (b"GET /v1/models HTTP/1.1\r\nhost: h\r\n" + bearer[:-2].replace(b"Bearer", b"Bearer\0") + b"\r\n\r\n", 400),
+    ):
+        assert raw.ask(port, request).status == status, request
+    first = raw.request("/v1/models", key=own) + raw.request("/v1/models")
+    with raw.wire(port) as wire:
+        wire.send(first)
+        assert [answer.status for answer in wire.answers(2)] == [200, 401]
+    assert not stage.mock.ledger(tag=REFUSED)
 
 
 def test_objects_of_others_are_not_there(stage: Stage) -> None:
