@@ -11,10 +11,12 @@ from starlette.exceptions import HTTPException
 
 from flumegate import __version__
 from flumegate.console import audit, budgets, endpoints, keys, problems, projects, providers, setup, tokens, usage
-from flumegate.console.guard import Bearer, Find, Guard
+from flumegate.console.guard import ANONYMOUS, Bearer, Find, Guard
 from flumegate.console.permission import check_declared
 from flumegate.console.shapes import ProblemShape
-from flumegate.manage.desk import Desk, ReplayedError
+from flumegate.console.strangers import Tell
+from flumegate.manage.actor import Actor
+from flumegate.manage.desk import Desk, Entry, ReplayedError
 from flumegate.manage.tokens import Roster, find_valid
 from flumegate.manage.workers import RefusedError, Workers
 from flumegate.snapshot import Snapshot
@@ -54,7 +56,7 @@ def build(
     app.state.workers = workers
     app.state.desk = desk
     app.state.snapshot = snapshot
-    return Guard(app, token, _find_in(desk))
+    return Guard(app, token, _find_in(desk), tell=_tell_in(desk))
 
 
 def compose() -> FastAPI:
@@ -94,6 +96,21 @@ def compose() -> FastAPI:
     app.add_exception_handler(RequestValidationError, problems.tell_invalid)
     app.add_exception_handler(Exception, problems.tell_bug)
     return app
+
+
+def _tell_in(desk: Callable[[], Desk | None]) -> Tell:
+    """Return how the trail is told of those who have no token."""
+
+    def write(actor: Actor, tries: int) -> None:
+        place = desk()
+        if place is not None:
+            reason = "invalid_admin_token" if actor.name == ANONYMOUS else "invalid_setup_token"
+            place.note_refusal(actor, Entry("console.access", details={"tries": tries, "role": "none"}), reason)
+
+    async def tell(actor: Actor, tries: int) -> None:
+        await asyncio.to_thread(write, actor, tries)
+
+    return tell
 
 
 def _find_in(desk: Callable[[], Desk | None]) -> Find:

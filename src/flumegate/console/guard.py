@@ -2,7 +2,8 @@
 
 Host: a loopback name, or a web page could reach us under a name of its own (DNS rebinding). Site: nothing that another
 site's page sends (there is no CORS either). Token: the file's, or one of the store's, by digest; wrong ones are counted
-by address. Body: JSON of known length. Whoever has no token may set up, and that endpoint wants a token of its own.
+by address, and audited. Body: JSON of known length. Whoever has no token may set up, and that endpoint wants a token of
+its own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from flumegate import log
 from flumegate.console.permission import NOBODY, PERMISSIONS
 from flumegate.console.problems import ConsoleError, problem
+from flumegate.console.strangers import Strangers, Tell, tell_nobody
 from flumegate.console.tries import Tries
 from flumegate.manage.actor import Actor, Role
 from flumegate.providers.address import is_loopback
@@ -28,6 +30,8 @@ from flumegate.store.errors import StoreUnavailable
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
 SETUP_PATH = "/manage/setup"
+ANONYMOUS = "anonymous"
+_WRONG_TOKEN = frozenset({"invalid_admin_token", "too_many_tries"})
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?")
 _IDENTIFIER = re.compile(r"[0-9A-Za-z._:-]{1,64}")
 
@@ -65,13 +69,19 @@ class Guard:
     """Stands before the application; `token` is the one in the data folder, which opens everything."""
 
     def __init__(
-        self, app: ASGIApp, token: str, find: Find = find_nobody, clock: Callable[[], float] = time.monotonic
+        self,
+        app: ASGIApp,
+        token: str,
+        find: Find = find_nobody,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Tell = tell_nobody,
     ) -> None:
         self._app = app
         self._digest = hashlib.sha256(token.encode()).digest()
         self._find = find
         self._clock = clock
         self._tries = Tries()
+        self._strangers = Strangers(tell, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request; pass on every other."""
@@ -82,6 +92,15 @@ class Guard:
         correlation_id = _identifier(headers, "x-correlation-id")
         address = scope["client"][0] if scope.get("client") else ""
         anonymous = scope["method"] == "POST" and scope["path"] == SETUP_PATH
+        stranger = Actor(
+            name="setup" if anonymous else ANONYMOUS,
+            role="viewer",
+            request_id=request_id,
+            correlation_id=correlation_id,
+            client=address,
+            method=scope["method"],
+            user_agent=headers.get("user-agent", "")[:200],
+        )
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -93,6 +112,7 @@ class Guard:
                 told["x-content-type-options"] = "nosniff"
                 if anonymous and message["status"] == 401:
                     self._tries.count(address, self._clock())
+                    self._strangers.note(stranger)
             await send(message)
 
         try:
@@ -105,18 +125,12 @@ class Guard:
             if scope["method"] not in ("GET", "HEAD"):
                 _check_body(headers)
         except ConsoleError as error:
+            if error.code in _WRONG_TOKEN:
+                self._strangers.note(stranger)
             refusal = problem(error.status, error.code, error.message, request_id, error.headers)
             await refusal(scope, receive, dressed)
             return
-        actor = Actor(
-            name=bearer.name if bearer else "setup",
-            role=bearer.role if bearer else "viewer",
-            request_id=request_id,
-            correlation_id=correlation_id,
-            client=address,
-            method=scope["method"],
-            user_agent=headers.get("user-agent", "")[:200],
-        )
+        actor = stranger._replace(name=bearer.name, role=bearer.role) if bearer else stranger
         permissions = PERMISSIONS[bearer.role] if bearer else NOBODY
         scope.setdefault("state", {}).update(request_id=request_id, permissions=permissions, actor=actor)
         await self._app(scope, receive, dressed)

@@ -31,7 +31,7 @@ class Actor(NamedTuple):
     """Who asks, and how the request is found again."""
 
     name: str
-    """`admin.token`, `token:<id>`, `setup`, or `system`."""
+    """`admin.token`, `token:<id>`, `setup`, `system`, or `anonymous`, who had no token."""
     role: Role
     request_id: str = ""
     correlation_id: str = ""
