@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from rig import raw, road
+from rig.databases import is_whole
 from rig.disk import small_disk
 from rig.figures import figure
 from rig.gateway import Gateway, run_gateway
@@ -74,12 +74,6 @@ def can_manage(gateway: Gateway) -> bool:
     return (gateway.data_dir / "console.url").exists() and manage(gateway, "GET", "/manage/projects")[0] == 200
 
 
-def is_whole(gateway: Gateway) -> bool:
-    """Tell whether the database finds no fault with itself."""
-    with contextlib.closing(sqlite3.connect(gateway.data_dir / "flumegate.db", timeout=10)) as database:
-        return bool(database.execute("PRAGMA integrity_check").fetchall() == [("ok",)])
-
-
 @pytest.mark.parametrize(
     ("clients", "answers"),
     [pytest.param(4, 1_000, id="small"), pytest.param(20, 20_000, id="stated", marks=pytest.mark.faults)],
@@ -123,11 +117,14 @@ def test_a_full_disk_stops_no_request_and_every_loss_is_counted(
         counted = stored(gateway)
         figure(22, f"contents {content}: errors: {load.broken + load.refused.total()} of {len(load.answered)} (0)")
         figure(22, f"dropped: {lost}, answered - stored - dropped: {len(load.answered) - counted - lost} (0)")
-        figure(22, f"database whole: {is_whole(gateway)} (True), normal after {seconds:.1f} s (10)")
+        figure(
+            22,
+            f"database whole: {is_whole(gateway.data_dir / 'flumegate.db')} (True), normal after {seconds:.1f} s (10)",
+        )
         assert (load.broken, load.refused) == (0, {})
         assert (counted + lost, counted) == (len(load.answered), stored(gateway, "DISTINCT request_id"))
         assert lost == before
-        assert is_whole(gateway)
+        assert is_whole(gateway.data_dir / "flumegate.db")
         projects = {each["name"] for each in manage(gateway, "GET", "/manage/projects")[1]["projects"]}
         # A file that had room inside itself may have taken it.
         assert (changed[0] in (201, 503), changed[0] == 201) == (True, "of-a-full-disk" in projects), changed

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from rig import raw, road
+from rig.databases import is_whole
+from rig.figures import figure
 from rig.gateway import Gateway, run_gateway
 from rig.load import Load
 from rig.mock import Mock, run_mock
@@ -104,6 +106,10 @@ def test_killed_controls_are_noticed_by_no_client(mock: Mock, rounds: int, more:
             load.wait_for(more)
         assert (load.broken, load.refused) == (0, {})
         check_all_stored(gateway, load)
+        whole = is_whole(gateway.data_dir / "flumegate.db")
+        figure(23, f"kills of control under load: {rounds}, errors: {load.broken + load.refused.total()} (0)")
+        figure(23, f"database whole: {whole} (True)")
+        assert whole
 
 
 def test_everything_killed_and_started_again(mock: Mock, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def opened(url: str) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether an SQLite file finds no fault with itself; nothing in it is changed by that."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
+        return bool(database.execute("PRAGMA integrity_check").fetchall() == [("ok",)])
 
 
 def digest_of(pepper: bytes, key: str) -> bytes:
