@@ -69,21 +69,17 @@ def test_who_waits_as_long_as_told_finds_room(steps: list[tuple[float, int]], li
             earlier = copy.deepcopy(rate)
             assert earlier.wait(now + wait - 0.001, amount, limit) > 0
             assert earlier.wait(now + wait + 1e-9, amount, limit) == 0.0
-        reset = rate.reset(now)
-        assert 0 < reset <= MINUTE + 1
         later = copy.deepcopy(rate)
-        assert later.used(now + reset + 1e-9) == 0
+        assert later.used(now + MINUTE + 1) == 0
 
 
-def test_room_is_what_is_left() -> None:
-    """Never below nothing, and all of it once a minute has passed."""
+def test_all_of_it_is_there_again_once_a_minute_has_passed() -> None:
+    """As a whole: what was counted late in a second, and what was counted early in it."""
     rate = Rate()
-    assert (rate.room(5.0, 10), rate.reset(5.0)) == (10, 0.0)
+    assert rate.used(5.0) == 0
     rate.add(5.5, 4)
-    assert (rate.room(5.5, 10), rate.room(5.5, 3)) == (6, 0)
-    assert rate.reset(5.5) == 60.5
     assert rate.wait(5.5, 7, 10) == 60.5
-    assert rate.room(66.0, 10) == 10
+    assert (rate.used(65.9), rate.used(66.0)) == (4, 0)
     assert rate.wait(70.0, 100, 10) == 0.0
 
 
@@ -96,11 +92,10 @@ def test_what_is_given_back_is_taken_from_where_it_was_counted() -> None:
     assert rate.used(60.0) == 600
     rate.give_back(10.5, 60.0, 800)
     assert rate.used(60.0) == 500
-    assert rate.reset(60.0) == 51.0
     rate.give_back(10.5, 100.0, 100)
     assert rate.used(100.0) == 500
     rate.give_back(50.0, 100.0, 500)
-    assert (rate.used(100.0), rate.reset(100.0)) == (0, 0.0)
+    assert rate.used(100.0) == 0
 
 
 @given(SMALL_STEPS, st.floats(min_value=0.5, max_value=100_000))

@@ -41,7 +41,7 @@ def test_a_worker_has_its_share_of_a_limit(limits: Limits, admitted: int) -> Non
 def test_what_it_let_in_before_counts() -> None:
     """The first minute of an outage is not a new minute."""
     alone, holder = Alone(), Holder("key:1", Limits(requests_per_minute=8))
-    alone.book.count("before", [holder], 0, NOW)
+    alone.book.enter("before", [holder], 0, NOW, admitted=True)
     assert enter(alone, "a", holder) is None
     assert isinstance(enter(alone, "b", holder), Over)
 

@@ -45,6 +45,13 @@ def cost_micros(price: Price, input_tokens: int, output_tokens: int, cached_toke
     return -(-total // _MILLION)
 
 
+def flat(price: Price) -> tuple[int, int] | None:
+    """Return what a million tokens of input and of output cost, in micro-dollars, where that is all there is to it."""
+    if price.long is not None or price.input is None or price.output is None:
+        return None
+    return price.input, price.output
+
+
 def bill(price: Price, usage: Usage) -> int | None:
     """Return what a request cost in micro-dollars by its usage; None = a rate that it needs is not known.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import operator
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from flumegate.engine.asks import BYTES_A_TOKEN
 from flumegate.errors import BUDGET_EXCEEDED, FORBIDDEN, RATE_LIMITED, UNAVAILABLE, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
-from flumegate.quota.book import Book, Holder, Over
+from flumegate.quota.book import Book, Holder, Over, Room
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of
 from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
@@ -41,6 +42,7 @@ MOST_ASKED = 32
 MOST_WAIT_SECONDS = 86_400
 FORGET_SECONDS = 3_600
 """How often accounts are dropped whose period is over."""
+_REMAINING = operator.attrgetter("remaining")
 _REQUESTS, _TOKENS = (
     b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%ds\r\n" % (name, name, name)
     for name in (b"requests", b"tokens")
@@ -118,10 +120,14 @@ class Meter:
         if self.shared is not None:
             return self._enter_asking(exchange, stake, None)
         refused = self._enter_here(exchange.record_id, stake)
+        if refused is None:
+            exchange.stake = stake
+            if stake.lines and exchange.stream:
+                self._streams[exchange.record_id] = exchange
+            return None
         if isinstance(refused, Unknown):
             return self._enter_asking(exchange, stake, refused)
-        self._stay(exchange, stake, refused)
-        return None
+        raise _refusal(refused, stake)
 
     async def _enter_asking(self, exchange: Exchange, stake: Stake, refused: Over | Short | Unknown | None) -> None:
         request = exchange.record_id
@@ -133,28 +139,24 @@ class Meter:
                 refused = await self._enter_shared(self.shared, request, stake)
             else:
                 refused = self._enter_here(request, stake)
-        self._stay(exchange, stake, refused)
-
-    def _stay(self, exchange: Exchange, stake: Stake, refused: Over | Short | Unknown | None) -> None:
-        """Note what an exchange holds.
-
-        Raises:
-            GatewayError: nothing, for it was refused.
-        """
         if refused is not None:
             raise _refusal(refused, stake)
         exchange.stake = stake
         if stake.lines and exchange.stream:
-            self._streams[exchange.record_id] = exchange
+            self._streams[request] = exchange
 
     def _enter_here(self, request: str, stake: Stake) -> Over | Short | Unknown | None:
         """Enter a request everywhere or nowhere; None = it is in."""
-        if untold := self.book.unknown(stake.holders):
-            return Unknown(self.ledger.unknown(stake.lines), tuple(untold))
-        over = self.book.enter(request, stake.holders, stake.input_tokens, monotonic())
-        if over is not None or not stake.lines:
-            return over
-        short = self.ledger.reserve(request, stake.lines, stake.held)
+        holders, lines = stake.holders, stake.lines
+        if holders:
+            if untold := self.book.unknown(holders):
+                return Unknown(self.ledger.unknown(lines), tuple(untold))
+            over = self.book.enter(request, holders, stake.input_tokens, monotonic())
+            if over is not None:
+                return over
+        if not lines:
+            return None
+        short = self.ledger.reserve(request, lines, stake.held)
         if short is not None:
             self.book.withdraw(request, monotonic())
         return short
@@ -207,6 +209,9 @@ class Meter:
         endpoint = exchange.endpoint
         if output is None:
             output = DEFAULT_OUTPUT_TOKENS if endpoint is not None and endpoint.does == "answer" else 0
+        if course.flat is not None:
+            input_rate, output_rate = course.flat
+            return -(-(input_tokens * input_rate + output * output_rate) // 1_000_000)
         dearest = 0
         for candidate in course.candidates:
             price = candidate.price
@@ -228,15 +233,19 @@ class Meter:
         if stake is None:
             return
         exchange.stake = None
-        self._streams.pop(exchange.record_id, None)
-        used = None
-        if record.input_tokens is not None or record.output_tokens is not None:
-            used = (record.input_tokens or 0) + (record.output_tokens or 0)
-        tokens, micros = (used, record.cost_micros) if exchange.is_answered else (0, 0)
+        if exchange.stream:
+            self._streams.pop(exchange.record_id, None)
+        tokens: int | None = 0
+        micros: int | None = 0
+        if exchange.is_answered:
+            tokens, micros = record.input_tokens, record.cost_micros
+            if record.output_tokens is not None:
+                tokens = record.output_tokens + (tokens or 0)
         if self.shared is not None:
             self._begin(self.shared.leave(exchange.record_id, tokens, micros, monotonic()))
             return
-        self.book.leave(exchange.record_id, tokens, monotonic())
+        if stake.holders:
+            self.book.leave(exchange.record_id, tokens, monotonic())
         if stake.lines:
             self.ledger.settle(exchange.record_id, micros)
 
@@ -299,25 +308,21 @@ class Meter:
         if stake is None or not stake.holders:
             return b""
         if self.shared is not None:
-            rooms = self.shared.rooms(exchange.record_id)
+            requests, tokens = _tightest(self.shared.rooms(exchange.record_id))
         else:
-            rooms = self.book.rooms(stake.holders, monotonic())
-        requests = tokens = None
-        for of_requests, of_tokens in rooms:
-            if of_requests is not None and (requests is None or of_requests.remaining < requests.remaining):
-                requests = of_requests
-            if of_tokens is not None and (tokens is None or of_tokens.remaining < tokens.remaining):
-                tokens = of_tokens
-        lines = (
-            b""
-            if requests is None
-            else _REQUESTS % (requests.limit, requests.remaining, math.ceil(requests.reset_seconds))
-        )
-        return (
-            lines
-            if tokens is None
-            else lines + _TOKENS % (tokens.limit, tokens.remaining, math.ceil(tokens.reset_seconds))
-        )
+            requests, tokens = self.book.rooms(exchange.record_id)
+        lines = b""
+        if requests is not None:
+            lines = _REQUESTS % (requests.limit, requests.remaining, math.ceil(requests.reset_seconds))
+        if tokens is not None:
+            lines += _TOKENS % (tokens.limit, tokens.remaining, math.ceil(tokens.reset_seconds))
+        return lines
+
+
+def _tightest(rooms: list[tuple[Room | None, Room | None]]) -> tuple[Room | None, Room | None]:
+    requests = [room for room, _ in rooms if room is not None]
+    tokens = [room for _, room in rooms if room is not None]
+    return min(requests, key=_REMAINING, default=None), min(tokens, key=_REMAINING, default=None)
 
 
 def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:

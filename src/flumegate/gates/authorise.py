@@ -18,7 +18,7 @@ def authorise(exchange: Exchange, keyring: Keyring) -> None:
     """
     del keyring  # every gate gets it; what this one needs has been found already
     access = exchange.access
-    if access is None or access.free:
+    if access is None or access.unbound:
         return
     if not access.may_come_from(exchange.client):
         raise GatewayError(
@@ -41,7 +41,7 @@ def permit(exchange: Exchange) -> None:
         GatewayError: 403, the key may not use it.
     """
     access = exchange.access
-    if access is None or access.free or access.may_use(exchange.model_requested):
+    if access is None or access.any_model or access.may_use(exchange.model_requested):
         return
     what = f"the model {exchange.model_requested[:100]!r}" if exchange.model_requested else "requests without a model"
     raise GatewayError(

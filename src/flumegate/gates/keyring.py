@@ -33,6 +33,8 @@ class Access:
         project: what it belongs to, or None.
         endpoints: those that it may use, by its own and its project's word; None = all.
         free: nothing restricts or meters it but its own validity: most requests need look no further.
+        unbound: it may come from anywhere and use every endpoint.
+        any_model: it may use every model.
         holders: whose rates and counts its requests use.
         budgets: whose money, beside those of models.
     """
@@ -43,12 +45,14 @@ class Access:
         "_lines_until",
         "_networks",
         "_patterns",
+        "any_model",
         "budgets",
         "endpoints",
         "free",
         "holders",
         "key",
         "project",
+        "unbound",
     )
 
     def __init__(self, key: Key, project: Project | None) -> None:
@@ -67,8 +71,9 @@ class Access:
         self.holders = tuple(holder for holder in holders if holder.limits != NO_LIMITS)
         self.budgets = budgets
         self.endpoints = _both(key.endpoints, project.endpoints if project is not None else ())
-        restricted = any(self._patterns) or self._networks or self.endpoints is not None or key.tags
-        self.free = not (restricted or self.holders or budgets)
+        self.any_model = not any(self._patterns)
+        self.unbound = not self._networks and self.endpoints is None
+        self.free = self.any_model and self.unbound and not (key.tags or self.holders or budgets)
 
     def lines(self, unix_time: float) -> tuple[Line, ...]:
         """Return the budgets' lines at a time; they change with the day, and where a raise ends."""

@@ -6,17 +6,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from flumegate.quota.window import Rate
+from flumegate.quota.window import MINUTE, Rate
 from flumegate.records.access import NO_LIMITS, Limits
 
 LimitName = Literal["requests", "tokens", "concurrency", "max_requests"]
 MOST_HOLDERS = 65_536
 """From so many on, holders for whom nothing counts any more are forgotten."""
+
+
+_NO_END = sys.maxsize
+"""Stands for a limit that is not set (and is compared by `is`)."""
 
 
 class Holder(NamedTuple):
@@ -63,29 +68,19 @@ class _Place:
     A rate stands here once its limit was seen: what is not limited is not counted.
     """
 
-    __slots__ = (
-        "concurrency",
-        "counts",
-        "limits",
-        "max_requests",
-        "most_requests",
-        "most_tokens",
-        "requests",
-        "tokens",
-    )
+    __slots__ = ("bounded", "counts", "limits", "most_requests", "most_tokens", "requests", "tokens")
 
     def __init__(self, limits: Limits, before: _Place | None) -> None:
         self.limits = limits
-        self.max_requests = limits.max_requests
-        self.concurrency = limits.concurrency
-        self.most_requests = limits.requests_per_minute
-        self.most_tokens = limits.tokens_per_minute
+        self.bounded = bool(limits.max_requests or limits.concurrency)
+        self.most_requests = limits.requests_per_minute or _NO_END
+        self.most_tokens = limits.tokens_per_minute or _NO_END
         self.counts: _Counts = _Counts() if before is None else before.counts
         self.requests: Rate | None = None if before is None else before.requests
         self.tokens: Rate | None = None if before is None else before.tokens
-        if self.most_requests and self.requests is None:
+        if limits.requests_per_minute and self.requests is None:
             self.requests = Rate()
-        if self.most_tokens and self.tokens is None:
+        if limits.tokens_per_minute and self.tokens is None:
             self.tokens = Rate()
 
     def quiet(self, now: float) -> bool:
@@ -94,56 +89,14 @@ class _Place:
             return False
         return all(rate is None or not rate.used(now) for rate in (self.requests, self.tokens))
 
-    def over(self, holder: Holder, tokens: int, now: float) -> Over | None:
-        """Return which limit a request does not fit in, if there is one."""
-        counts, second = self.counts, int(now)
-        if self.max_requests and (counts.served or 0) >= self.max_requests:
-            return Over("max_requests", holder, self.max_requests, None)
-        if self.concurrency and counts.active >= self.concurrency:
-            return Over("concurrency", holder, self.concurrency, None)
-        rate, most = self.requests, self.most_requests
-        if most and rate is not None:
-            if rate.turned != second:
-                rate.turn(second)
-            if rate.count >= most:
-                return Over("requests", holder, most, rate.wait(now, 1, most))
-        rate, most = self.tokens, self.most_tokens
-        if most and rate is not None:
-            if rate.turned != second:
-                rate.turn(second)
-            if rate.count and rate.count + tokens > most:
-                return Over("tokens", holder, most, rate.wait(now, tokens, most))
+    def beyond(self, holder: Holder) -> Over | None:
+        """Return which count a request does not fit in, if there is one."""
+        counts, limits = self.counts, self.limits
+        if limits.max_requests and (counts.served or 0) >= limits.max_requests:
+            return Over("max_requests", holder, limits.max_requests, None)
+        if limits.concurrency and counts.active >= limits.concurrency:
+            return Over("concurrency", holder, limits.concurrency, None)
         return None
-
-    def count(self, tokens: int, second: int) -> bool:
-        """Count a request; return whether one was counted for life."""
-        counts = self.counts
-        counts.active += 1
-        rate = self.requests
-        if rate is not None:
-            if rate.turned != second:
-                rate.turn(second)
-            rate.count += 1
-            rate.amounts[-1] += 1
-        rate = self.tokens
-        if rate is not None:
-            if rate.turned != second:
-                rate.turn(second)
-            rate.count += tokens
-            rate.amounts[-1] += tokens
-        if counts.served is None:
-            return False
-        counts.served += 1
-        return True
-
-    def rooms(self, now: float) -> tuple[Room | None, Room | None]:
-        """Return what is left of the rates of requests and of tokens; None = no such limit."""
-        requests, most = self.requests, self.most_requests
-        left = None if requests is None or not most else Room(most, requests.room(now, most), requests.reset(now))
-        tokens, most = self.tokens, self.most_tokens
-        if tokens is None or not most:
-            return left, None
-        return left, Room(most, tokens.room(now, most), tokens.reset(now))
 
 
 class _Stay:
@@ -151,11 +104,11 @@ class _Stay:
 
     __slots__ = ("entered_at", "places", "served", "tokens")
 
-    def __init__(self, places: list[_Place], tokens: int, entered_at: float) -> None:
-        self.places = places
+    def __init__(self, tokens: int, entered_at: float) -> None:
+        self.places: list[_Place] = []
         self.tokens = tokens
         self.entered_at = entered_at
-        self.served: list[_Counts] | None = None
+        self.served: tuple[_Counts, ...] = ()
 
 
 class Book:
@@ -176,38 +129,58 @@ class Book:
         if place.counts.served is None:
             place.counts.served = served
 
-    def enter(self, request: str, holders: Sequence[Holder], tokens: int, now: float) -> Over | None:
+    def enter(  # noqa: C901, PLR0912 - see below
+        self, request: str, holders: Sequence[Holder], tokens: int, now: float, *, admitted: bool = False
+    ) -> Over | None:
         """Admit a request that is expected to take so many tokens; None = admitted, and counted on all holders.
 
         A request that is in already is not counted again. Counts for life must have been told (`unknown`).
+
+        Args:
+            request: its id.
+            holders: on whose limits it is.
+            tokens: as they are expected.
+            now: the time.
+            admitted: it was, elsewhere, and is counted whatever the limits say.
         """
         if request in self._stays:
             return None
-        places, known = [], self._places
+        # With each metered request: what would read better in several pieces stands here in one.
+        known, second, stay = self._places, int(now), _Stay(tokens, now)
         for holder in holders:
             place = known.get(holder.name)
             if place is None or place.limits is not holder.limits:
                 place = self._place(holder)
-            over = place.over(holder, tokens, now)
-            if over is not None:
+            counts, requests, used = place.counts, place.requests, place.tokens
+            over = place.beyond(holder) if place.bounded else None
+            if requests is not None:
+                if requests.turned != second:
+                    requests.turn(second)
+                if requests.count >= place.most_requests and over is None:
+                    over = Over("requests", holder, place.most_requests, requests.wait(now, 1, place.most_requests))
+            if used is not None:
+                if used.turned != second:
+                    used.turn(second)
+                if used.count + tokens > place.most_tokens and used.count and over is None:
+                    over = Over("tokens", holder, place.most_tokens, used.wait(now, tokens, place.most_tokens))
+            if over is not None and not admitted:
+                _undo(stay, now)
                 return over
-            places.append(place)
-        self._count(request, places, tokens, now)
-        return None
-
-    def count(self, request: str, holders: Sequence[Holder], tokens: int, now: float) -> None:
-        """Enter a request that was admitted elsewhere, whatever the limits say; one that is in already stays so."""
-        if request not in self._stays:
-            self._count(request, [self._place(holder) for holder in holders], tokens, now)
-
-    def _count(self, request: str, places: list[_Place], tokens: int, now: float) -> None:
-        stay = self._stays[request] = _Stay(places, tokens, now)
-        second = int(now)
-        for place in places:
-            if place.count(tokens, second):
-                stay.served = [*(stay.served or ()), place.counts]
-        if len(self._places) >= self._sweep_at:
+            counts.active += 1
+            if counts.served is not None:
+                counts.served += 1
+                stay.served = (*stay.served, counts)
+            if requests is not None:
+                requests.count += 1
+                requests.amounts[-1] += 1
+            if used is not None:
+                used.count += tokens
+                used.amounts[-1] += tokens
+            stay.places.append(place)
+        self._stays[request] = stay
+        if len(known) >= self._sweep_at:
             self._forget_quiet(now)
+        return None
 
     def leave(self, request: str, tokens: int | None, now: float) -> None:
         """End a request's stay; `tokens` is what it really took, None = nobody knows. A second call does nothing."""
@@ -226,24 +199,36 @@ class Book:
 
     def withdraw(self, request: str, now: float) -> None:
         """Undo a request's entry, as if it had never come: something else refused it. A second call does nothing."""
-        stay = self._stays.get(request)
-        if stay is None:
-            return
-        self.leave(request, 0, now)
-        for place in stay.places:
-            if place.requests is not None:
-                place.requests.give_back(stay.entered_at, now, 1)
-        for counts in stay.served or ():
-            counts.served = (counts.served or 0) - 1
+        stay = self._stays.pop(request, None)
+        if stay is not None:
+            _undo(stay, now)
 
     def active(self, name: str) -> int:
         """Return how many requests of a holder are under way."""
         place = self._places.get(name)
         return 0 if place is None else place.counts.active
 
-    def rooms(self, holders: Sequence[Holder], now: float) -> list[tuple[Room | None, Room | None]]:
-        """Return what is left of each holder's rates of requests and of tokens; None = no such limit."""
-        return [self._place(holder).rooms(now) for holder in holders]
+    def rooms(self, request: str) -> tuple[Room | None, Room | None]:
+        """Return what the tightest rates of requests and of tokens leave behind a request that has just entered.
+
+        None = there is no such limit, or the request is not in.
+        """
+        stay = self._stays.get(request)
+        if stay is None:
+            return None, None
+        requests = tokens = None
+        for place in stay.places:
+            rate, most = place.requests, place.most_requests
+            if rate is not None and most is not _NO_END:
+                left = most - rate.count
+                if requests is None or left < requests.remaining:
+                    requests = Room(most, left, MINUTE + 1)  # its own second counts until then
+            rate, most = place.tokens, place.most_tokens
+            if rate is not None and most is not _NO_END:
+                left = most - rate.count
+                if tokens is None or left < tokens.remaining:
+                    tokens = Room(most, max(0, left), MINUTE + 1)
+        return requests, tokens
 
     def _served(self, name: str) -> int | None:
         place = self._places.get(name)
@@ -251,8 +236,9 @@ class Book:
 
     def _place(self, holder: Holder) -> _Place:
         place = self._places.get(holder.name)
-        if place is None or (place.limits is not holder.limits and place.limits != holder.limits):
+        if place is None or place.limits != holder.limits:
             place = self._places[holder.name] = _Place(holder.limits, place)
+        place.limits = holder.limits  # equal, and from now on the same
         return place
 
     def _forget_quiet(self, now: float) -> None:
@@ -260,6 +246,17 @@ class Book:
             del self._places[name]
         # Twice what is in use, so that a look at all of them is paid for by as many newcomers.
         self._sweep_at = max(MOST_HOLDERS, 2 * len(self._places))
+
+
+def _undo(stay: _Stay, now: float) -> None:
+    for place in stay.places:
+        place.counts.active -= 1
+        if place.requests is not None:
+            place.requests.give_back(stay.entered_at, now, 1)
+        if place.tokens is not None:
+            place.tokens.give_back(stay.entered_at, now, stay.tokens)
+    for counts in stay.served:
+        counts.served = (counts.served or 0) - 1
 
 
 def limit_of(limits: Limits, name: LimitName) -> int:

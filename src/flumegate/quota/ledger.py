@@ -42,13 +42,11 @@ class Unknown(NamedTuple):
 
 
 class _Account:
-    __slots__ = ("ends_at", "held", "holds", "spent")
+    __slots__ = ("ends_at", "held", "spent")
 
     def __init__(self, spent: int, ends_at: float) -> None:
         self.spent = spent
         self.held = 0
-        # How many requests hold something, if only nothing: their settlements will look for the account.
-        self.holds = 0
         self.ends_at = ends_at
 
 
@@ -101,23 +99,23 @@ class Ledger:
         """
         if request in self._holds:
             return None
-        # Two lines of one account, say a limit and a stricter one, are still one amount of money.
-        accounts: list[_Account] = []
+        known = self._accounts
+        accounts = []
         short: Short | None = None
         for line in lines:
-            account = self._accounts.get(line.account)
+            account = known.get(line.account)
             if account is None:
                 return Unknown(self.unknown(lines))
             left = line.limit_micros - account.spent - account.held
-            if short is None and (left < micros or left <= 0):
+            if (left < micros or left <= 0) and short is None:
                 short = Short(line, left)
+            # Two lines of one account, say a limit and a stricter one, are still one amount of money.
             if account not in accounts:
                 accounts.append(account)
         if short is not None:
             return short
         for account in accounts:
             account.held += micros
-            account.holds += 1
         self._holds[request] = _Hold(accounts, micros)
         return None
 
@@ -159,15 +157,15 @@ class Ledger:
         cost = hold.micros if cost_micros is None else cost_micros
         for account in hold.accounts:
             account.held -= hold.micros
-            account.holds -= 1
             account.spent += cost
 
     def forget(self, before: float) -> int:
         """Drop the accounts whose period ended before a time and which no request holds on to; return how many."""
+        in_use = {id(account) for hold in self._holds.values() for account in hold.accounts}
         over = [
             name
             for name, account in self._accounts.items()
-            if account.ends_at and account.ends_at < before and not account.holds
+            if account.ends_at and account.ends_at < before and id(account) not in in_use
         ]
         for name in over:
             del self._accounts[name]

@@ -63,10 +63,6 @@ class Rate:
             self.turn(second)
         return self.count
 
-    def room(self, now: float, limit: int) -> int:
-        """Return what a limit leaves at this moment, at least 0."""
-        return max(0, limit - self.used(now))
-
     def add(self, now: float, amount: int) -> None:
         """Count something, whether there is room or not."""
         second = int(now)
@@ -98,15 +94,3 @@ class Rate:
             return 0.0
         gone = bisect.bisect_left(list(itertools.accumulate(self.amounts)), excess)
         return self.seconds[gone] + MINUTE + 1 - now
-
-    def reset(self, now: float) -> float:
-        """Return the seconds until all of a limit is there again; 0 = it is."""
-        second = int(now)
-        if second != self.turned:
-            self.turn(second)
-        if self.amounts[-1]:
-            return second + MINUTE + 1 - now
-        for counted_in, amount in zip(reversed(self.seconds), reversed(self.amounts), strict=True):
-            if amount:
-                return counted_in + MINUTE + 1 - now
-        return 0.0

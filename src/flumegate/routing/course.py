@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flumegate.catalog.load import Price
+from flumegate.catalog.rates import flat
 from flumegate.dialects.needs import NEEDS, needs_of
 from flumegate.ir.written import Abilities
 from flumegate.routing.balance import Dice
@@ -76,6 +77,7 @@ class Course:
         stages: in the order in which they are tried.
         candidates: all targets, stage by stage.
         only: the one candidate of a course that has no other, else None: most requests have nothing to choose.
+        flat: what a million tokens of its input and output cost, if that is all there is to its price.
         straight: that candidate as a choice made in advance.
         differs: what some targets are known not to take, and others may: where a request needs that, it matters who.
     """
@@ -86,6 +88,7 @@ class Course:
         "candidates",
         "coalesce",
         "differs",
+        "flat",
         "hedge",
         "mirror",
         "name",
@@ -116,6 +119,7 @@ class Course:
         )
         alone = len(stages) == 1 and len(stages[0].candidates) == 1
         self.only = stages[0].candidates[0] if alone else None
+        self.flat = flat(self.only.price) if self.only is not None and self.only.price is not None else None
         self.straight = stages[0].candidates[0].straight
         self._draw = draw_of(stages[0].strategy, stages[0].candidates)
         self.plain = not (route.rules or route.hedge or route.mirror or route.coalesce)

@@ -121,7 +121,7 @@ class SharedQuota:
         else:
             found = self._read(reply, stay)
             if found is None:
-                self.alone.book.count(request, holders, tokens, now)
+                self.alone.book.enter(request, holders, tokens, now, admitted=True)
         if found is None:
             self._stays[request] = stay
         return found
