@@ -137,10 +137,10 @@ class Stage(NamedTuple):
         return next(holder for holder in self.holders if holder.name == name)
 
 
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.faults)])
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     with run_mock() as mock:
-        config = managed.settings(mock, workers=1)
+        config = managed.settings(mock, workers=request.param)
         config["providers"]["claude"] = road.anthropic(mock.port)
         config["providers"]["up"]["default"] = True
         config["models"]["stored"] = "claude/m"
@@ -214,9 +214,14 @@ def strangers(gateway: Gateway, managing: Managed, own: Key) -> Iterator[Holder]
 
 
 def until_refused(gateway: Gateway, keys: Iterable[Key]) -> None:
-    for key in keys:
+    """Return once every worker refuses these keys."""
+
+    def is_out(key: Key) -> bool:
         asked = raw.request("/v1/models", key=key.text)
-        road.eventually(lambda asked=asked: raw.ask(gateway.port, asked).status >= 400, f"{key.id} is out")  # type: ignore[misc]  # a bound default
+        return all(raw.ask(gateway.port, asked).status >= 400 for _ in range(managed.KNOWN_IN_A_ROW))
+
+    for key in keys:
+        road.eventually(lambda key=key: is_out(key), f"{key.id} is out")  # type: ignore[misc]  # a bound default
 
 
 def tell(gateway: Gateway, cases: list[Case]) -> list[Told]:

@@ -121,7 +121,8 @@ def test_wrong_keys_cost_nothing(postgres: Postgres, count: int) -> None:
         gateway.stop()
         looked = _scans(postgres, name) - scans
     failed = [each for each in visitors.seen if each.asked.status != 200]
-    figure(46, f"data plane: scans of the table of keys for {count} wrong keys and a valid one: {looked} (1 %)")
+    if count >= 10_000:  # of fewer, the valid key's own are too many
+        figure(46, f"data plane: scans of the table of keys for {count} wrong keys and a valid one: {looked} (1 %)")
     figure(46, f"data plane: requests of a valid key that failed: {len(failed)} of {len(visitors.seen)} (0)")
     megabytes = ", ".join(f"{each} {size / 1e6:+.1f}" for each, size in grown.items())
     figure(46, f"data plane: MB that {count} wrong keys left: {megabytes} ({MOST_GROWTH_BYTES / 1e6:.0f})")

@@ -131,7 +131,9 @@ def opens(gateway: Gateway, managing: Managed, texts: list[str]) -> list[str]:
     return usable
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    "engine", ["sqlite", *(pytest.param(each, marks=pytest.mark.faults) for each in ("sqlite", "postgresql"))]
+)
 def test_what_is_stored_opens_nothing(engine: str, redis: Redis, request: pytest.FixtureRequest) -> None:
     """Nothing in the database, in Redis, in the key table and in the setup offer is a credential, or becomes one."""
     cluster: Postgres | None = request.getfixturevalue("postgres") if engine == "postgresql" else None
