@@ -67,11 +67,21 @@ def test_what_bounds_nothing_there_bounds_nothing_here(row: dict[str, Any], body
     assert (found.body, found.notes) == ({"name": "", "token": "sk-their-own-key-text"} | body, [])
 
 
+@pytest.mark.parametrize("token", [HASH, HASH.upper()])
+def test_a_hash_is_never_taken_for_a_key(token: str) -> None:
+    """However it is written: whoever reads it in their database could come in with it."""
+    assert read_key({"token": token}, NOW).body == {"name": "", "sha256": token}
+
+
 @pytest.mark.parametrize(
     ("row", "why"),
     [
         ({"token": None}, "no token"),
         ({"blocked": True}, "blocked"),
+        ({"blocked": "true"}, "blocked"),
+        ({"blocked": 1}, "blocked"),
+        ({"max_budget": 10**400}, "no amount"),
+        ({"max_budget": 1e308}, "no amount"),
         ({"expires": "2026-11-20T00:00:00"}, "expired"),
         ({"expires": "soon"}, "no time"),
         ({"models": ["no-default-models"]}, "no model"),

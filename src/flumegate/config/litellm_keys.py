@@ -6,14 +6,15 @@ would be let in here although it was not there is left out as a whole.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-_HASH = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 _MICROS = 1_000_000
+_MOST_DOLLARS = 10**9
+"""Of a budget here; no number that is none is below it, and none beyond it can be reckoned with."""
 _LIMITS = {
     "rpm_limit": "requests_per_minute",
     "tpm_limit": "tokens_per_minute",
@@ -50,7 +51,7 @@ def read_key(row: Mapping[str, Any], now: datetime) -> ReadKey:
     token = row.get("token")
     if not isinstance(token, str) or not token:
         return ReadKey(name, None, ["it has no token"])
-    if row.get("blocked") is True:
+    if row.get("blocked"):
         return ReadKey(name, None, ["it is blocked there"])
     body: dict[str, Any] = {"name": name, **({"sha256": token} if _HASH.fullmatch(token) else {"token": token})}
     notes: list[str] = []
@@ -110,7 +111,7 @@ def _add_budget(body: dict[str, Any], row: Mapping[str, Any], notes: list[str]) 
     most, duration = row.get("max_budget"), str(row.get("budget_duration") or "").strip().lower()
     if most is None:
         return ""
-    if isinstance(most, bool) or not isinstance(most, int | float) or not math.isfinite(most) or most < 0:
+    if isinstance(most, bool) or not isinstance(most, int | float) or not 0 <= most <= _MOST_DOLLARS:
         return "max_budget is no amount"
     period = _PERIODS.get(duration)
     if period is None:
