@@ -66,7 +66,6 @@ class WorkerApp:
         self._sweeper: asyncio.TimerHandle | None = None
         self.peers = Counters()
         self._redis = "", 0.0
-        self._closing: asyncio.Task[None] | None = None
 
     def ask_balance(self, ask: AskBalance) -> None:
         """Set how control is asked for what was used before this worker began."""
@@ -98,15 +97,13 @@ class WorkerApp:
         if (url, seconds) == self._redis:
             return
         self._redis = url, seconds
-        meter = self._settlement.meter
-        if meter.shared is not None:
-            self._closing = self._loop.create_task(meter.shared.close())
-            meter.shared = None
+        shared = None
         if url:
             from flumegate.shared.quota import SharedQuota  # noqa: PLC0415 - only who shares pays for the client
 
-            meter.shared = SharedQuota(url, workers=lambda: self._workers, timeout_seconds=seconds)
-            meter.shared.start()
+            shared = SharedQuota(url, workers=lambda: self._workers, timeout_seconds=seconds)
+            shared.start()
+        self._settlement.meter.share(shared)
 
     async def start(self, sock: socket.socket) -> None:
         """Begin to accept connections."""

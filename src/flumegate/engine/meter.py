@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import operator
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +61,10 @@ class Stake:
         held: money that is held for it.
         growing: more is being asked for.
         input_tokens: as they were expected.
+        shared: where it entered, and will leave, whatever the Meter has come to share meanwhile; None = here.
     """
 
-    __slots__ = ("budgets", "growing", "held", "holders", "input_tokens", "lines")
+    __slots__ = ("budgets", "growing", "held", "holders", "input_tokens", "lines", "shared")
 
     def __init__(self, holders: tuple[Holder, ...], budgets: tuple[Budget, ...], lines: tuple[Line, ...]) -> None:
         self.holders = holders
@@ -72,6 +73,7 @@ class Stake:
         self.held = 0
         self.growing = False
         self.input_tokens = 0
+        self.shared: SharedQuota | None = None
 
 
 async def nothing_known(_: Sought) -> Balance | None:
@@ -99,6 +101,14 @@ class Meter:
         """Streams under way that cost money."""
         self._under_way: set[asyncio.Task[None]] = set()
         """What Redis is still being told."""
+        self._left: set[SharedQuota] = set()
+        """Where nobody enters any more, and some have still to leave."""
+
+    def share(self, shared: SharedQuota | None) -> None:
+        """Let requests enter elsewhere from now on; those under way leave where they have entered."""
+        if self.shared is not None:
+            self._left.add(self.shared)
+        self.shared = shared
 
     def enter(self, exchange: Exchange, access: Access | None, course: Course) -> Awaitable[None] | None:
         """Hold a request's place and money; what is returned must be awaited: somebody has to be asked first.
@@ -118,6 +128,7 @@ class Meter:
         if stake.lines:
             stake.held = self._expected(exchange, course, stake.input_tokens)
         if self.shared is not None:
+            stake.shared = self.shared
             return self._enter_asking(exchange, stake, None)
         refused = self._enter_here(exchange.record_id, stake)
         if refused is None:
@@ -130,13 +141,13 @@ class Meter:
         raise _refusal(refused, stake)
 
     async def _enter_asking(self, exchange: Exchange, stake: Stake, refused: Over | Short | Unknown | None) -> None:
-        request = exchange.record_id
-        if self.shared is not None:
-            refused = await self._enter_shared(self.shared, request, stake)
+        request, shared = exchange.record_id, stake.shared
+        if shared is not None:
+            refused = await self._enter_shared(shared, request, stake)
         if isinstance(refused, Unknown):
-            await self._learn(refused.holders, refused.accounts, {line.account: line.ends_at for line in stake.lines})
-            if self.shared is not None:
-                refused = await self._enter_shared(self.shared, request, stake)
+            await self._learn(refused, stake)
+            if shared is not None:
+                refused = await self._enter_shared(shared, request, stake)
             else:
                 refused = self._enter_here(request, stake)
         if refused is not None:
@@ -164,25 +175,26 @@ class Meter:
     async def _enter_shared(self, shared: SharedQuota, request: str, stake: Stake) -> Over | Short | Unknown | None:
         return await shared.enter(request, stake.holders, stake.lines, stake.input_tokens, stake.held, monotonic())
 
-    async def _learn(self, holders: Sequence[str], accounts: Sequence[str], ends: Mapping[str, float]) -> None:
+    async def _learn(self, unknown: Unknown, stake: Stake) -> None:
         """Ask control what was used before this worker began.
 
         Raises:
             GatewayError: 503, it cannot tell.
         """
-        balance = await self._told(Sought(tuple(holders), tuple(accounts)))
+        shared, ends = stake.shared, {line.account: line.ends_at for line in stake.lines}
+        balance = await self._told(Sought(unknown.holders, unknown.accounts))
         if balance is None:
             raise _unknown()
-        for name in holders:
+        for name in unknown.holders:
             served = balance.requests.get(name, 0)
-            if self.shared is not None:
-                await self.shared.tell(name, served)
+            if shared is not None:
+                await shared.tell(name, served)
             else:
                 self.book.tell(name, served)
-        for account in accounts:
+        for account in unknown.accounts:
             spent = balance.micros.get(account, 0)
-            if self.shared is not None:
-                await self.shared.open(account, spent, ends.get(account, 0.0))
+            if shared is not None:
+                await shared.open(account, spent, ends.get(account, 0.0))
             else:
                 self.ledger.open(account, spent, ends.get(account, 0.0))
 
@@ -241,8 +253,8 @@ class Meter:
             tokens, micros = record.input_tokens, record.cost_micros
             if record.output_tokens is not None:
                 tokens = record.output_tokens + (tokens or 0)
-        if self.shared is not None:
-            self._begin(self.shared.leave(exchange.record_id, tokens, micros, monotonic()))
+        if stake.shared is not None:
+            self._begin(stake.shared.leave(exchange.record_id, tokens, micros, monotonic()))
             return
         if stake.holders:
             self.book.leave(exchange.record_id, tokens, monotonic())
@@ -257,8 +269,9 @@ class Meter:
     async def close(self) -> None:
         """Finish telling Redis what it must know."""
         await asyncio.gather(*self._under_way, return_exceptions=True)
-        if self.shared is not None:
-            await self.shared.close()
+        self.share(None)
+        for shared in self._left:
+            await shared.close()
 
     def sweep(self) -> None:
         """Hold more for streams that outgrow what is held for them, and end those for which there is no more."""
@@ -266,6 +279,9 @@ class Meter:
         if now >= self._forget_at:
             self._forget_at = now + FORGET_SECONDS
             self.ledger.forget(now - FORGET_SECONDS)
+        for shared in [each for each in self._left if not each.occupied]:
+            self._left.remove(shared)
+            self._begin(shared.close())
         for exchange in list(self._streams.values()):
             stake, plan, passage = exchange.stake, exchange.plan, exchange.passage
             if stake is None or passage is None or plan is None or plan.price is None:
@@ -275,10 +291,10 @@ class Meter:
             piece = cost_micros(plan.price, 0, PIECE_TOKENS)
             if cost is None or piece is None:
                 continue
-            if self.shared is not None:
+            if stake.shared is not None:
                 if not stake.growing and cost + piece > stake.held:
                     stake.growing = True
-                    self._begin(self._grow_shared(exchange, stake, passage, cost, piece))
+                    self._begin(self._grow_shared(stake.shared, exchange, passage, cost, piece))
                 continue
             stake.held = self.ledger.held_for(exchange.record_id)
             while piece and cost + piece > stake.held:
@@ -288,10 +304,14 @@ class Meter:
                     break
                 stake.held += piece
 
-    async def _grow_shared(self, exchange: Exchange, stake: Stake, passage: Passage, cost: int, piece: int) -> None:
-        assert self.shared is not None  # noqa: S101 - the caller has looked
+    async def _grow_shared(
+        self, shared: SharedQuota, exchange: Exchange, passage: Passage, cost: int, piece: int
+    ) -> None:
+        stake = exchange.stake
+        if stake is None:
+            return
         missing = -(-(cost + piece - stake.held) // piece) * piece
-        short = await self.shared.extend(exchange.record_id, stake.lines, missing)
+        short = await shared.extend(exchange.record_id, stake.lines, missing)
         stake.growing = False
         if short is None:
             stake.held += missing
@@ -307,8 +327,8 @@ class Meter:
         stake = exchange.stake
         if stake is None or not stake.holders:
             return b""
-        if self.shared is not None:
-            requests, tokens = _tightest(self.shared.rooms(exchange.record_id))
+        if stake.shared is not None:
+            requests, tokens = _tightest(stake.shared.rooms(exchange.record_id))
         else:
             requests, tokens = self.book.rooms(exchange.record_id)
         lines = b""

@@ -76,6 +76,11 @@ class SharedQuota:
         """Whether this worker decides alone."""
         return self._link.away
 
+    @property
+    def occupied(self) -> bool:
+        """Whether a request that entered here is under way."""
+        return bool(self._stays)
+
     def start(self) -> None:
         """Keep leases alive, and look after Redis when it is away."""
         self._watching = asyncio.create_task(self._watch(), name="shared quota")

@@ -83,6 +83,25 @@ async def test_limits_count_both_workers(pair: Pair, mock: Mock) -> None:
     assert [(await worker.post("sk-life", chat("life"))).status for worker in workers] == [200, 200, 429, 429]
 
 
+@pytest.mark.parametrize("change", [{"redis_seconds": PATIENCE + 1}, {"redis_url": "/1"}, {"redis_url": ""}])
+async def test_what_is_under_way_is_charged_where_it_was_held(pair: Pair, mock: Mock, change: dict[str, Any]) -> None:
+    """Another patience, another Redis, or none: a reload forgives nobody the cost of the requests of the moment."""
+    keys = {"sk-one": Key("k", limits=Limits(concurrency=9), budgets=(Budget("key:k", "total", 10**9),))}
+    pair.apply(mock, keys)
+    nonce = f"moved{len(str(change))}"
+    running = asyncio.create_task(pair.one.post("sk-one", chat(nonce, "slow", max_tokens=10)))
+    await until(lambda: calls(mock, nonce) == 1)
+    place = {"redis_url": pair.redis.url, "redis_seconds": PATIENCE} | change
+    if place["redis_url"] == "/1":
+        place["redis_url"] = pair.redis.url[:-2] + "/1"
+    pair.one.apply(known(mock, **place), keys)
+    assert (await running).status == 200
+    asked = ("HMGET", "fg:{flumegate}:account:key:k@total", "s", "h")
+    cost = str(10 * MICROS_A_TOKEN)
+    await until(lambda: pair.redis.command(*asked) == f"*2\r\n${len(cost)}\r\n{cost}\r\n$1\r\n0\r\n".encode())
+    assert pair.redis.command("HGET", "fg:{flumegate}:holder:key:k", "active") == b"$1\r\n0\r\n"
+
+
 async def test_without_redis_requests_go_on(pair: Pair, mock: Mock) -> None:
     """Each worker then lets its share through; the known key is served, and nobody waits for long."""
     pair.apply(mock, {"sk-one": Key("k", limits=Limits(requests_per_minute=1_000))})
