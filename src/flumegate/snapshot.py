@@ -299,6 +299,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """HMAC-SHA-256(pepper, key) → whose it is: the keys of the configuration."""
     key_table: str = ""
     """Path of the file with all other keys (see `keytable`); a new content has a new name. Empty = there are none."""
+    revoked_keys: frozenset[str] = frozenset()
+    """Ids of keys that are revoked, whatever the table says: it is older."""
     keys_are: str = "current"
     """`current`; `stale`: the database does not answer, a key that is not known may exist; `expired`: for so long that
     none of its keys is believed any more."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from flumegate.gates.digest import digest
@@ -65,3 +66,18 @@ def test_a_project_that_was_narrowed_narrows_its_keys(
         left is None or name in left for name in ("chat", "messages", "embeddings")
     ]
     assert access.free == (left is None)
+
+
+def test_a_key_that_was_revoked_after_the_table_was_written_is_revoked(tmp_path: Path) -> None:
+    """It is known, and has no rights left; the others are as they were, and a newer table has the last word."""
+    path = tmp_path / "keys.tbl"
+    path.write_bytes(build([(digest(PEPPER, name.encode()), Key(name, models=("m",))) for name in ("one", "two")]))
+    snapshot = Snapshot(version=1, providers={}, pepper=PEPPER, key_table=str(path), revoked_keys=frozenset({"one"}))
+    found = Keyring()
+    found.apply(snapshot)
+    states = {name: access.key for name in (b"one", b"two") if (access := found.find(name)) is not None}
+    assert states == {b"one": Key("one", state="revoked"), b"two": Key("two", models=("m",))}
+    found.apply(msgspec.structs.replace(snapshot, version=2, revoked_keys=frozenset()))
+    again = found.find(b"one")
+    assert again is not None
+    assert again.key.state == "active"

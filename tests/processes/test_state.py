@@ -15,11 +15,12 @@ from flumegate.manage.state import CURRENT, EXPIRED, STALE
 from flumegate.processes import state as module
 from flumegate.processes.kept_state import STATE_NAME, KeptState, Standing
 from flumegate.processes.state import State
-from flumegate.records.access import Limits
+from flumegate.records.access import Limits, Project
+from flumegate.store import keys, projects
 from flumegate.store.changes import note_change
 from flumegate.store.database import Database
 from flumegate.store.tables import keys as table
-from rig.databases import ENGINES, add_key, opened, revoke_key, url_of
+from rig.databases import ENGINES, add_key, add_project, opened, revoke_key, url_of
 from rig.gateway import Gateway, run_gateway
 from rig.postgres import Postgres, postgres_cluster
 
@@ -94,6 +95,30 @@ def test_what_changes_in_the_database_is_told(database: Database, watch: Watch) 
     assert gone.state is not None
     assert gone.state.key_count == 0
     assert gone.state.key_table not in ("", added.state.key_table)
+
+
+def test_of_many_keys_what_was_taken_away_is_told_first(
+    database: Database, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ahead of the table, which takes longer, and kept before that; then the table has it."""
+    monkeypatch.setattr(module, "MANY_KEYS", 2)
+    add_project(database, Project("p1", "one"))
+    add_key(database, PEPPER, ONE, "k1")
+    add_key(database, PEPPER, TWO, "k2", project="p1")
+    watched = watch(database)
+    before = watched.next().state
+    assert before is not None
+    with database.transaction() as connection:
+        assert keys.revoke(connection, ["k1"], time.time()) == 1
+        projects.change(connection, "p1", 1, 2.0, {"active": False})
+    first, then = watched.next().state, watched.next().state
+    assert first is not None
+    assert then is not None
+    assert (first.revoked, first.projects["p1"].active) == (["k1"], False)
+    assert (first.key_table, first.changes) == (before.key_table, before.changes)
+    assert (then.revoked, then.projects["p1"].active, then.key_count) == ([], False, 1)
+    assert then.key_table != first.key_table
+    assert then.changes > first.changes
 
 
 def test_a_kept_state_is_told_again_only_if_something_has_changed(database: Database, watch: Watch) -> None:

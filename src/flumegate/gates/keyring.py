@@ -122,6 +122,7 @@ class Keyring:
         self.whole = True
         self._static: dict[bytes, Key] = {}
         self._projects: dict[str, Project] = {}
+        self._revoked: frozenset[str] = frozenset()
         self._pepper = b""
         self._table: KeyTable | None = None
         self._table_path = ""
@@ -131,6 +132,7 @@ class Keyring:
         """Take the keys of a new Snapshot; a table that cannot be read leaves the one before in use."""
         self._static = snapshot.keys
         self._projects = snapshot.projects
+        self._revoked = snapshot.revoked_keys
         self._pepper = snapshot.pepper
         self._ready = {}
         if self.whole and snapshot.key_table == self._table_path:
@@ -155,6 +157,8 @@ class Keyring:
             found = self._table.find(digested) or self._table.find(digest_by_hash(self._pepper, key))
         if found is None:
             return None
+        if found.id in self._revoked:
+            found = Key(found.id, found.project, "revoked")
         access = Access(found, self._projects.get(found.project) if found.project else None)
         if len(self._ready) >= REMEMBERED:
             self._ready.clear()

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 KEPT = Place("state.sealed", "", "state")
 """What the state is bound to where it is kept outside of the database."""
+CLOCKS_SECONDS = 300.0
+"""How much the clocks of machines that share a database may differ, a long transaction included."""
+MOST_WITHDRAWN = 10_000
+"""Of revoked keys that are told ahead of the table."""
 CURRENT, STALE, EXPIRED = "current", "stale", "expired"
 
 
@@ -44,6 +48,8 @@ class DatabaseState(msgspec.Struct, frozen=True):
     """Of those that work."""
     key_table: str = ""
     """Path of the table; empty where there are no keys."""
+    revoked: list[str] = []
+    """Ids of keys that are revoked, whatever the key table says: it is older."""
     projects: dict[str, Project] = {}
     credentials: dict[str, Credential] = {}
     """Of the installation, by provider."""
@@ -105,6 +111,23 @@ def load_state(connection: Connection, ring: Ring, now: float) -> DatabaseState:
     )
 
 
+def withdraw(connection: Connection, known: DatabaseState) -> DatabaseState:
+    """Return what is known, less keys and projects that were revoked since: so much is read in a moment.
+
+    Reading all of many keys takes longer than a revocation may take. `changes` stays: the rest has yet to be read.
+    """
+    from flumegate.store.keys import revoked_since  # noqa: PLC0415 - see load_state
+    from flumegate.store.projects import all_projects  # noqa: PLC0415
+
+    revoked = revoked_since(connection, known.as_of - CLOCKS_SECONDS, MOST_WITHDRAWN)
+    active = {project.id for project in all_projects(connection) if project.active}
+    projects = {
+        name: project if name in active else msgspec.structs.replace(project, active=False)
+        for name, project in known.projects.items()
+    }
+    return msgspec.structs.replace(known, revoked=revoked, projects=projects)
+
+
 def overlay(snapshot: Snapshot, state: DatabaseState | None, keys_are: str) -> Snapshot:
     """Return a Snapshot of the configuration with what the database adds; None = nothing was ever read of it."""
     if state is None:
@@ -114,6 +137,7 @@ def overlay(snapshot: Snapshot, state: DatabaseState | None, keys_are: str) -> S
         snapshot,
         providers={name: _dressed(each, state.credentials.get(name)) for name, each in snapshot.providers.items()},
         key_table=state.key_table,
+        revoked_keys=frozenset(state.revoked),
         keys_are=keys_are,
         projects=state.projects,
         project_credentials={

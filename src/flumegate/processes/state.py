@@ -19,7 +19,7 @@ import msgspec
 
 from flumegate import log
 from flumegate.manage.seal import Ring
-from flumegate.manage.state import CURRENT, EXPIRED, STALE, DatabaseState, load_state
+from flumegate.manage.state import CURRENT, EXPIRED, STALE, DatabaseState, load_state, withdraw
 from flumegate.processes.first_start import StartRefusedError
 from flumegate.processes.kept_state import KeptState, Standing
 from flumegate.store.errors import QueryTooSlow, RowRefused, StoreUnavailable
@@ -33,6 +33,8 @@ KEEP_SECONDS = 60.0
 """How often the kept state is confirmed where nothing has changed: its age counts at the next start."""
 LOOK_SECONDS = 1.0
 """How long it may take for one number; then a key that is unknown is no longer called wrong."""
+MANY_KEYS = 5_000
+"""From so many on what was taken away is told before all is read."""
 LOAD_SECONDS = 30.0
 """How long the database may take for all of it."""
 _EFFECTS: dict[str, tuple[log.Level, str]] = {
@@ -157,6 +159,13 @@ class State:
         known = self._standing.state
         if known is not None and (known.changes, known.installation) == (changes, self._ring.installation):
             return msgspec.structs.replace(known, as_of=now)
+        if known is not None and known.key_count >= MANY_KEYS and known.installation == self._ring.installation:
+            with database.reader(seconds=LOAD_SECONDS) as connection:
+                less = withdraw(connection, known)
+            if (less.revoked, less.projects) != (known.revoked, known.projects):
+                self._kept.write(less)  # first, as below
+                self._standing = Standing(less, self._standing.keys_are)
+                self._on_standing(self._standing)
         with database.reader(seconds=LOAD_SECONDS) as connection:
             fresh = msgspec.structs.replace(load_state(connection, self._ring, now), pepper=self._pepper)
         for each in fresh.unreadable:

@@ -186,6 +186,12 @@ def all_known(connection: Connection, now: float) -> Iterator[tuple[bytes, Key]]
         last = rows[-1].id
 
 
+def revoked_since(connection: Connection, unix_time: float, most: int) -> list[str]:
+    """Return the ids of keys that were revoked after a time, the latest first, at most so many."""
+    query = select(keys.c.id).where(keys.c.state != "active", keys.c.revoked_at > unix_time)
+    return list(connection.execute(query.order_by(keys.c.revoked_at.desc()).limit(most)).scalars())
+
+
 def _revoke(connection: Connection, which: ColumnElement[bool], now: float) -> int:
     # Locked in one order, so that it never waits in a circle with the ingest of another instance.
     working = select(keys.c.id).where(which, keys.c.state == "active").order_by(keys.c.id).with_for_update()

@@ -171,6 +171,7 @@ keys = Table(
     _number("version"),
     Index("keys_by_time", "created_at", "id"),
     Index("keys_by_project", "project", "created_at", "id"),
+    Index("keys_by_revocation", "revoked_at"),
 )
 
 key_accounts = Table(
