@@ -29,18 +29,28 @@ _decode = msgspec.json.Decoder(_Request).decode
 _decode_generation = msgspec.json.Decoder(_Generation).decode
 _decode_options = msgspec.json.Decoder(_Options).decode
 MOST_CHOICES = 128
+_NAMES = (b"max", b"num_predict", b'"n"', b"candidateCount", b"\\u")
+"""One of these is in every body that says something; a name may be written with escapes."""
 
 
-def most_output_tokens(body: bytes) -> int | None:
-    """Return the most tokens that all answers to a request may have together; None = it does not say."""
-    if b"max" not in body and b"num_predict" not in body:
-        return None  # none of the names above is in it: it need not be decoded
+def most_output_tokens(body: bytes, unstated: int) -> int:
+    """Return the most tokens that all answers to a request may have together.
+
+    Of several words the highest counts: which of them is heard depends on who answers, and nobody is to make a request
+    look cheap by a word of another dialect.
+
+    Args:
+        body: of the request.
+        unstated: for each answer whose length is not stated.
+    """
+    if not any(name in body for name in _NAMES):
+        return unstated  # none of the members above is in it: it need not be decoded
     try:
         request = _decode(body)
         generation = _decode_generation(request.generationConfig) if len(request.generationConfig) else _Generation()
         options = _decode_options(request.options) if len(request.options) else _Options()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return unstated
     stated = (
         request.max_completion_tokens,
         request.max_tokens,
@@ -48,8 +58,9 @@ def most_output_tokens(body: bytes) -> int | None:
         generation.maxOutputTokens,
         options.num_predict,
     )
-    limits = [value for value in stated if type(value) is int and value > 0]
-    if not limits:
-        return None
-    choices = next((value for value in (request.n, generation.candidateCount) if type(value) is int and value > 0), 1)
-    return min(limits) * min(choices, MOST_CHOICES)
+    choices = max(_counts(request.n, generation.candidateCount), default=1)
+    return max(_counts(*stated), default=unstated) * min(choices, MOST_CHOICES)
+
+
+def _counts(*values: object) -> list[int]:
+    return [value for value in values if type(value) is int and value > 0]

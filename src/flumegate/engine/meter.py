@@ -217,10 +217,9 @@ class Meter:
         Raises:
             GatewayError: 403, a target's price is not known.
         """
-        output = most_output_tokens(exchange.body)
         endpoint = exchange.endpoint
-        if output is None:
-            output = DEFAULT_OUTPUT_TOKENS if endpoint is not None and endpoint.does == "answer" else 0
+        answers = endpoint is not None and endpoint.does == "answer"
+        output = most_output_tokens(exchange.body, DEFAULT_OUTPUT_TOKENS if answers else 0)
         if course.flat is not None:
             input_rate, output_rate = course.flat
             return -(-(input_tokens * input_rate + output * output_rate) // 1_000_000)
