@@ -10,7 +10,7 @@ from flumegate.gates.digest import digest
 from flumegate.gates.keyring import Access, Keyring
 from flumegate.keytable import build
 from flumegate.manage.foreign_keys import digest_of_hash
-from flumegate.records.access import Key, Project
+from flumegate.records.access import Budget, Key, Project
 from flumegate.snapshot import Snapshot
 
 PEPPER = b"p" * 32
@@ -81,3 +81,14 @@ def test_a_key_that_was_revoked_after_the_table_was_written_is_revoked(tmp_path:
     again = found.find(b"one")
     assert again is not None
     assert again.key.state == "active"
+
+
+@pytest.mark.parametrize("ahead", [3_600.0, 86_400.0, 400 * 86_400.0])
+def test_a_clock_that_was_ahead_leaves_no_budget_in_the_future(ahead: float) -> None:
+    """Once it is right again, the day counts that it is: what was spent on it, not what a day to come has left."""
+    now = 1_795_302_000.0  # 23:00 in UTC
+    budgets = (Budget("key:k", "day", 5, raised_micros=2, raised_until=now + 60), Budget("key:k", "month", 9))
+    access = Access(Key("k", budgets=budgets), None)
+    before = access.lines(now)
+    assert access.lines(now + ahead) != before
+    assert access.lines(now) == before

@@ -42,6 +42,7 @@ class Access:
     __slots__ = (
         "_allowed",
         "_lines",
+        "_lines_from",
         "_lines_until",
         "_networks",
         "_patterns",
@@ -62,7 +63,7 @@ class Access:
         self._patterns = [key.models] + ([project.models] if project is not None else [])
         self._allowed: dict[str, bool] = {}
         self._lines: tuple[Line, ...] = ()
-        self._lines_until = -math.inf
+        self._lines_from = self._lines_until = -math.inf
         holders = [Holder(key.scope, key.limits)]
         budgets: tuple[Budget, ...] = key.budgets
         if project is not None:
@@ -77,7 +78,9 @@ class Access:
 
     def lines(self, unix_time: float) -> tuple[Line, ...]:
         """Return the budgets' lines at a time; they change with the day, and where a raise ends."""
-        if unix_time >= self._lines_until:
+        if not self._lines_from <= unix_time < self._lines_until:
+            # The clock may have been ahead: what it said then is no reason to count in another day.
+            self._lines_from = unix_time
             self._lines = tuple(line_of(budget, unix_time) for budget in self.budgets)
             ends = [budget.raised_until for budget in self.budgets if budget.raised_until > unix_time]
             self._lines_until = min([*ends, end_of("day", unix_time) or math.inf])
