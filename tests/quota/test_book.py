@@ -163,6 +163,17 @@ def test_a_limit_that_comes_later_counts_from_then_on() -> None:
     assert left(book, limited, NOW) == (Room(5, 4, 61), Room(1_000, 1_000, 61))
 
 
+def test_the_tightest_of_several_limits_is_told() -> None:
+    """Of requests and of tokens each, whoever has it; who is not in is told nothing."""
+    book = Book()
+    wide, tight, between = holder("a", rpm=9, tpm=900), holder("b", rpm=5, tpm=1_000), holder("c", rpm=7, tpm=950)
+    assert book.enter("one", [wide, tight, between], 100, NOW) is None
+    assert book.rooms("one") == (Room(5, 4, 61), Room(900, 800, 61))
+    assert book.enter("other", [tight, wide, between], 200, NOW) is None
+    assert book.rooms("other") == (Room(5, 3, 61), Room(900, 600, 61))
+    assert book.rooms("nobody") == (None, None)
+
+
 def test_a_withdrawn_request_was_never_there() -> None:
     """Neither its place, its tokens nor its number count."""
     book, limited = Book(), holder(rpm=1, tpm=10, concurrency=1, most=1)

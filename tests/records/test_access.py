@@ -22,6 +22,11 @@ KEY = Key(
 PROJECT = Project("p", "name", False, ("m",), ("chat",), Limits(1), (Budget("project:p", "total", 1),), "openai")
 
 
+def test_a_key_that_replaced_another_counts_where_that_one_did() -> None:
+    """Its budgets stand under the first key's id."""
+    assert (Key("new", account="first").scope, Key("only").scope) == ("key:first", "key:only")
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -70,6 +70,15 @@ def test_a_quick_choice_is_made_only_among_targets_that_are_well(strategy: str) 
     assert course.quick(dice) is None
 
 
+def test_a_quick_choice_is_not_made_where_targets_differ_in_what_the_request_needs() -> None:
+    """One of them takes no images: with an image in the request it matters which; without one it does not."""
+    course = course_of(Target("a", "gpt-4o"), Target("b", "gpt-3.5-turbo"), strategy="weighted")
+    picture = b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}]}'
+    assert "images" in course.differs
+    assert course.quick(random.Random(1), picture) is None
+    assert course.quick(random.Random(1), b'{"messages":[{"role":"user","content":"hello"}]}') is not None
+
+
 @pytest.mark.parametrize(
     ("own", "strategy", "expected"),
     [

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from flumegate.catalog.load import Price
 from flumegate.dialects.registry import ENDPOINTS
 from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, GatewayError
+from flumegate.records.access import Project
 from flumegate.routing.course import Course
 from flumegate.routing.health import Healths
 from flumegate.routing.planner import Planner
-from flumegate.snapshot import Retry, Route, Target, Wildcard
+from flumegate.snapshot import PriceRow, Retry, Route, Target, Wildcard
 from rig.exchanges import provider, snapshot
 from rig.plans import plan_of, planner_of
 
@@ -28,6 +30,38 @@ def planner(**fields: Any) -> Planner:
 def names(course: Course) -> list[list[str]]:
     """Return the targets of each stage."""
     return [[candidate.health.name for candidate in stage.candidates] for stage in course.stages]
+
+
+def test_a_project_with_credentials_or_a_default_of_its_own_has_a_planner_of_its_own() -> None:
+    """Its requests carry its credential, and its targets fare on their own; the others share one planner."""
+    plans = planner_of(
+        snapshot(
+            provider(credential="ours", more_credentials=("ours too",)),
+            provider("other", credential="others"),
+            default_provider="up",
+            projects={name: Project(name, name) for name in ("own", "plain")}
+            | {"turned": Project("turned", "turned", default_provider="other")},
+            project_credentials={"own": {"up": "theirs"}, "gone": {"up": "x"}},
+        )
+    )
+    assert plans.of("plain") is plans.of("unheard of") is plans.of("gone") is plans
+    own = plans.of("own")
+    assert own is plans.of("own") is not plans
+    (theirs,), ours = own.course(CHAT, "m").candidates, plans.course(CHAT, "m").candidates[0]
+    assert [plan.provider.credential for plan in theirs.plans] == ["theirs"]
+    assert [plan.provider.credential for plan in ours.plans] == ["ours", "ours too"]
+    assert theirs.health is not ours.health
+    turned = plans.of("turned").course(CHAT, "m").candidates[0]
+    assert (turned.target.provider, turned.plans[0].provider.credential) == ("other", "others")
+    assert turned.health is plans.course(CHAT, "other/m").candidates[0].health
+
+
+def test_the_operators_price_comes_before_the_catalogues() -> None:
+    """By the provider's name and the model's, or by the model's alone; the first that fits counts."""
+    rows = (PriceRow("up/dear", Price(input=9)), PriceRow("che*", Price(input=1)), PriceRow("*", Price(input=5)))
+    plans = planner_of(snapshot(provider(), default_provider="up", prices=rows))
+    prices = {model: plans.course(CHAT, model).candidates[0].price for model in ("dear", "cheap", "gpt-4o")}
+    assert prices == {"dear": Price(input=9), "cheap": Price(input=1), "gpt-4o": Price(input=5)}
 
 
 def test_courses_are_remembered_by_endpoint_and_model() -> None:

@@ -52,7 +52,7 @@ class Rate:
             del seconds[:gone], amounts[:gone]
         if amounts and not amounts[-1]:
             seconds[-1] = second
-        elif not seconds or seconds[-1] != second:
+        else:
             seconds.append(second)
             amounts.append(0)
 
