@@ -8,19 +8,18 @@ request is admitted, and a stream that outgrows what is held for it is ended whe
 from __future__ import annotations
 
 import asyncio
-import math
-import operator
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from flumegate.catalog.rates import cost_micros
 from flumegate.dialects.expected import most_output_tokens
 from flumegate.engine.asks import BYTES_A_TOKEN
-from flumegate.errors import BUDGET_EXCEEDED, FORBIDDEN, RATE_LIMITED, UNAVAILABLE, GatewayError
+from flumegate.engine.notices import refusal, room_lines, tightest, unknown_balance
+from flumegate.errors import FORBIDDEN, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
-from flumegate.quota.book import Book, Holder, Over, Room
+from flumegate.quota.book import Book, Holder, Over
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of
 from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
@@ -39,14 +38,8 @@ PIECE_TOKENS = 1_024
 """Held in advance for a stream that goes on."""
 MOST_ASKED = 32
 """Questions to control at a time: half of what a worker may have open, for others ask it, too."""
-MOST_WAIT_SECONDS = 86_400
 FORGET_SECONDS = 3_600
 """How often accounts are dropped whose period is over."""
-_REMAINING = operator.attrgetter("remaining")
-_REQUESTS, _TOKENS = (
-    b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%ds\r\n" % (name, name, name)
-    for name in (b"requests", b"tokens")
-)
 AskBalance = Callable[[Sought], Awaitable[Balance | None]]
 """Asks control what was spent so far; None = it cannot tell now."""
 
@@ -138,7 +131,7 @@ class Meter:
             return None
         if isinstance(refused, Unknown):
             return self._enter_asking(exchange, stake, refused)
-        raise _refusal(refused, stake)
+        raise refusal(refused, stake.budgets, stake.lines, time())
 
     async def _enter_asking(self, exchange: Exchange, stake: Stake, refused: Over | Short | Unknown | None) -> None:
         request, shared = exchange.record_id, stake.shared
@@ -151,7 +144,7 @@ class Meter:
             else:
                 refused = self._enter_here(request, stake)
         if refused is not None:
-            raise _refusal(refused, stake)
+            raise refusal(refused, stake.budgets, stake.lines, time())
         exchange.stake = stake
         if stake.lines and exchange.stream:
             self._streams[request] = exchange
@@ -184,7 +177,7 @@ class Meter:
         shared, ends = stake.shared, {line.account: line.ends_at for line in stake.lines}
         balance = await self._told(Sought(unknown.holders, unknown.accounts))
         if balance is None:
-            raise _unknown()
+            raise unknown_balance()
         for name in unknown.holders:
             served = balance.requests.get(name, 0)
             if shared is not None:
@@ -319,7 +312,7 @@ class Meter:
 
     def _end_if_spent(self, short: Short, stake: Stake, passage: Passage, cost: int) -> None:
         if cost >= stake.held:
-            passage.stop(_short(short, stake.budgets, stake.lines, time()))
+            passage.stop(refusal(short, stake.budgets, stake.lines, time()))
 
     def rooms(self, exchange: Exchange) -> bytes:
         """Return the header lines that tell how much of the tightest rate is left."""
@@ -327,21 +320,8 @@ class Meter:
         if stake is None or not stake.holders:
             return b""
         if stake.shared is not None:
-            requests, tokens = _tightest(stake.shared.rooms(exchange.record_id))
-        else:
-            requests, tokens = self.book.rooms(exchange.record_id)
-        lines = b""
-        if requests is not None:
-            lines = _REQUESTS % (requests.limit, requests.remaining, math.ceil(requests.reset_seconds))
-        if tokens is not None:
-            lines += _TOKENS % (tokens.limit, tokens.remaining, math.ceil(tokens.reset_seconds))
-        return lines
-
-
-def _tightest(rooms: list[tuple[Room | None, Room | None]]) -> tuple[Room | None, Room | None]:
-    requests = [room for room, _ in rooms if room is not None]
-    tokens = [room for _, room in rooms if room is not None]
-    return min(requests, key=_REMAINING, default=None), min(tokens, key=_REMAINING, default=None)
+            return room_lines(*tightest(stake.shared.rooms(exchange.record_id)))
+        return room_lines(*self.book.rooms(exchange.record_id))
 
 
 def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:
@@ -352,65 +332,3 @@ def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, .
     if access is not None and access.project is not None:
         found += models.get(f"project:{access.project.id}/model:{name}", ())
     return found
-
-
-def _whose(name: str) -> str:
-    kind, _, rest = name.partition(":")
-    return f"this {kind}" if kind in ("key", "project") else f"the {kind} {rest!r}"
-
-
-def _refusal(refused: Over | Short | Unknown, stake: Stake) -> GatewayError:
-    if isinstance(refused, Over):
-        return _over(refused)
-    if isinstance(refused, Short):
-        return _short(refused, stake.budgets, stake.lines, time())
-    return _unknown()
-
-
-def _unknown() -> GatewayError:
-    return GatewayError(
-        UNAVAILABLE,
-        "balance_unknown",
-        "What this key has used so far cannot be known now: the gateway's control process does not answer. "
-        "Try again shortly.",
-        retry_after=2,
-    )
-
-
-def _over(over: Over) -> GatewayError:
-    whose = _whose(over.holder.name)
-    if over.limit == "max_requests":
-        return GatewayError(
-            RATE_LIMITED,
-            "request_quota_exceeded",
-            f"All {over.allowed} requests of {whose} are used. Ask whoever runs this gateway for more.",
-        )
-    if over.limit == "concurrency":
-        return GatewayError(
-            RATE_LIMITED,
-            "concurrency_limit_exceeded",
-            f"{over.allowed} requests of {whose} are under way, which is its limit. Wait for one to end.",
-            retry_after=1,
-        )
-    wait = max(1, math.ceil(over.wait_seconds or 1.0))
-    return GatewayError(
-        RATE_LIMITED,
-        "rate_limit_exceeded",
-        f"The limit of {over.allowed} {over.limit} a minute of {whose} is reached. Try again in {wait} s.",
-        retry_after=wait,
-    )
-
-
-def _short(short: Short, budgets: Sequence[Budget], lines: Sequence[Line], now: float) -> GatewayError:
-    budget = budgets[lines.index(short.line)]
-    ends = short.line.ends_at
-    wait = min(MOST_WAIT_SECONDS, max(1, math.ceil(ends - now))) if ends else None
-    left = max(short.left_micros, 0) / 1e6
-    when = "It does not reset by itself." if wait is None else f"It resets in {wait // 3600} h {wait % 3600 // 60} min."
-    return GatewayError(
-        BUDGET_EXCEEDED,
-        "budget_exceeded",
-        f"The {budget.period} budget of {_whose(budget.scope)}, ${short.line.limit_micros / 1e6:.2f}, has ${left:.4f} "
-        f"left beside what is held for requests under way: too little for this one. {when}",
-        retry_after=wait,
-    )

@@ -1,0 +1,108 @@
+"""What clients are told of their limits and budgets: in the head of an answer, or instead of one."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+
+from flumegate.errors import BUDGET_EXCEEDED, RATE_LIMITED, UNAVAILABLE, GatewayError
+from flumegate.quota.book import Over, Room
+from flumegate.quota.ledger import Line, Short, Unknown
+from flumegate.records.access import Budget
+
+MOST_WAIT_SECONDS = 86_400
+"""Of a `Retry-After`: a budget may be raised long before its month is over."""
+_REMAINING = operator.attrgetter("remaining")
+_REQUESTS, _TOKENS = (
+    b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%ds\r\n" % (name, name, name)
+    for name in (b"requests", b"tokens")
+)
+
+
+def room_lines(requests: Room | None, tokens: Room | None) -> bytes:
+    """Return header lines that tell what is left of the rates that are limited."""
+    lines = b""
+    if requests is not None:
+        lines = _REQUESTS % (requests.limit, requests.remaining, math.ceil(requests.reset_seconds))
+    if tokens is not None:
+        lines += _TOKENS % (tokens.limit, tokens.remaining, math.ceil(tokens.reset_seconds))
+    return lines
+
+
+def tightest(rooms: Sequence[tuple[Room | None, Room | None]]) -> tuple[Room | None, Room | None]:
+    """Return of several rates of requests and of tokens those that leave the least."""
+    requests = [room for room, _ in rooms if room is not None]
+    tokens = [room for _, room in rooms if room is not None]
+    return min(requests, key=_REMAINING, default=None), min(tokens, key=_REMAINING, default=None)
+
+
+def refusal(
+    refused: Over | Short | Unknown, budgets: Sequence[Budget], lines: Sequence[Line], unix_time: float
+) -> GatewayError:
+    """Return the error for a request that was not admitted; the lines are those of the budgets, in their order."""
+    if isinstance(refused, Over):
+        return _over(refused)
+    if isinstance(refused, Short):
+        return _short(refused, budgets[lines.index(refused.line)], unix_time)
+    return unknown_balance()
+
+
+def unknown_balance() -> GatewayError:
+    """Return the error for a request whose key's use cannot be known now."""
+    return GatewayError(
+        UNAVAILABLE,
+        "balance_unknown",
+        "What this key has used so far cannot be known now: the gateway's control process does not answer. "
+        "Try again shortly.",
+        retry_after=2,
+    )
+
+
+def _over(over: Over) -> GatewayError:
+    whose = _whose(over.holder.name)
+    if over.limit == "max_requests":
+        return GatewayError(
+            RATE_LIMITED,
+            "request_quota_exceeded",
+            f"All {over.allowed} requests of {whose} are used. Ask whoever runs this gateway for more.",
+        )
+    if over.limit == "concurrency":
+        return GatewayError(
+            RATE_LIMITED,
+            "concurrency_limit_exceeded",
+            f"{over.allowed} requests of {whose} are under way, which is its limit. Wait for one to end.",
+            retry_after=1,
+        )
+    wait = max(1, math.ceil(over.wait_seconds or 1.0))
+    return GatewayError(
+        RATE_LIMITED,
+        "rate_limit_exceeded",
+        f"The limit of {over.allowed} {over.limit} a minute of {whose} is reached. Try again in {wait} s.",
+        retry_after=wait,
+    )
+
+
+def _short(short: Short, budget: Budget, unix_time: float) -> GatewayError:
+    ends = short.line.ends_at
+    seconds = max(1, math.ceil(ends - unix_time)) if ends else None
+    left = max(short.left_micros, 0) / 1e6
+    return GatewayError(
+        BUDGET_EXCEEDED,
+        "budget_exceeded",
+        f"The {budget.period} budget of {_whose(budget.scope)}, ${short.line.limit_micros / 1e6:.2f}, has ${left:.4f} "
+        f"left beside what is held for requests under way: too little for this one. {_when(seconds)}",
+        retry_after=None if seconds is None else min(MOST_WAIT_SECONDS, seconds),
+    )
+
+
+def _when(seconds: int | None) -> str:
+    if seconds is None:
+        return "It does not reset by itself."
+    days, hours, minutes = seconds // 86_400, seconds // 3600 % 24, seconds // 60 % 60
+    return f"It resets in {days} d {hours} h." if days else f"It resets in {hours} h {minutes} min."
+
+
+def _whose(name: str) -> str:
+    kind, _, rest = name.partition(":")
+    return f"this {kind}" if kind in ("key", "project") else f"the {kind} {rest!r}"
