@@ -31,6 +31,8 @@ PEPPER = b"p" * 32
 RING = Ring([read_master_key("a-master-key-for-tests-0123456789-abcdef")])
 STRANGE = Ring([read_master_key("another-master-key-for-tests-987654321")])
 ONE = Project("one", "first", models=("gpt-*",), limits=Limits(requests_per_minute=5))
+SET = 1_000
+"""When budgets are set here, in milliseconds."""
 
 
 @pytest.fixture(params=ENGINES)
@@ -75,8 +77,11 @@ def test_everything_that_workers_need_is_read(database: Database) -> None:
     add_key(database, PEPPER, "sk-two", "k2")
     add_key(database, PEPPER, "sk-gone", "k3")
     revoke_key(database, "k3")
-    of_key, of_project = Budget("key:k2", "day", 100), Budget("project:one", "month", 200)
-    of_model, of_both = Budget("model:gpt-4o", "total", 300), Budget("project:one/model:gpt-4o", "day", 400)
+    of_key, of_project = Budget("key:k2", "day", 100, since=SET), Budget("project:one", "month", 200, since=SET)
+    of_model, of_both = (
+        Budget("model:gpt-4o", "total", 300, since=SET),
+        Budget("project:one/model:gpt-4o", "day", 400, since=SET),
+    )
     for budget in (of_key, of_project, of_model, of_both):
         add_budget(database, budget)
     state = load(database)
@@ -103,7 +108,7 @@ def test_keys_of_one_line_share_what_is_left(database: Database) -> None:
     add_key(database, PEPPER, "sk-two", "k2", limits=limits)
     with database.transaction() as connection:
         share(connection, "k2", "k1")
-    budget = Budget("key:k1", "day", 100)
+    budget = Budget("key:k1", "day", 100, since=SET)
     add_budget(database, budget)
     state = load(database)
     assert dict(state.keys) == {

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of
+from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of, recorded
 from flumegate.records.access import Budget
 
 REQUESTS = st.sampled_from("abcdefgh")
@@ -154,3 +154,19 @@ def test_a_line_is_a_budget_at_a_time() -> None:
     assert line_of(budget, midnight).account == "key:1@2026-11-22"
     assert line_of(Budget("project:1", "month", 7), NOON).account == "project:1@2026-11"
     assert line_of(Budget("project:1", "total", 7), NOON) == Line("project:1@total", 7, 0.0)
+
+
+def test_a_budget_that_is_set_again_has_another_account() -> None:
+    """Which the records call the same, whatever stands in the names of models."""
+    now = 1_795_262_400.0
+    lines = [
+        line_of(Budget(scope, "day", 1, since=since), now) for scope in ("key:k", "model:a@b#1") for since in (0, 7)
+    ]
+    assert [line.account for line in lines] == [
+        "key:k@2026-11-21",
+        "key:k@2026-11-21#7",
+        "model:a@b#1@2026-11-21",
+        "model:a@b#1@2026-11-21#7",
+    ]
+    names = ["key:k@2026-11-21", "model:a@b#1@2026-11-21"]
+    assert [recorded(line.account) for line in lines] == [names[0], names[0], names[1], names[1]]

@@ -20,7 +20,7 @@ from flumegate.errors import FORBIDDEN, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
 from flumegate.quota.book import Book, Holder, Over
-from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of
+from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of, recorded
 from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
 from flumegate.records.request import Record
@@ -175,7 +175,8 @@ class Meter:
             GatewayError: 503, it cannot tell.
         """
         shared, ends = stake.shared, {line.account: line.ends_at for line in stake.lines}
-        balance = await self._told(Sought(unknown.holders, unknown.accounts))
+        names = {account: recorded(account) for account in unknown.accounts}
+        balance = await self._told(Sought(unknown.holders, tuple(names.values())))
         if balance is None:
             raise unknown_balance()
         for name in unknown.holders:
@@ -184,8 +185,8 @@ class Meter:
                 await shared.tell(name, served)
             else:
                 self.book.tell(name, served)
-        for account in unknown.accounts:
-            spent = balance.micros.get(account, 0)
+        for account, name in names.items():
+            spent = balance.micros.get(name, 0)
             if shared is not None:
                 await shared.open(account, spent, ends.get(account, 0.0))
             else:

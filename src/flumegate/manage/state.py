@@ -85,7 +85,8 @@ def load_state(connection: Connection, ring: Ring, now: float) -> DatabaseState:
     changes = count_changes(connection)
     budgets: dict[str, tuple[Budget, ...]] = {}
     for stored in all_budgets(connection):
-        budgets[stored.budget.scope] = (*budgets.get(stored.budget.scope, ()), stored.budget)
+        budget = msgspec.structs.replace(stored.budget, since=int(stored.created_at * 1000))
+        budgets[budget.scope] = (*budgets.get(budget.scope, ()), budget)
     unreadable: list[str] = []
     accounts = all_accounts(connection)
     keys = _with_budgets(all_known(connection, now), accounts, budgets, unreadable.append)

@@ -18,7 +18,7 @@ class Line(NamedTuple):
     """One budget as a request meets it."""
 
     account: str
-    """The budget's scope and the period's name: a new period is a new account."""
+    """The budget's scope, the period's name, and which of the budgets it had: a new period is a new account."""
     limit_micros: int
     """What may be spent in that period."""
     ends_at: float = 0.0
@@ -63,7 +63,15 @@ def line_of(budget: Budget, unix_time: float) -> Line:
     """Return a budget's line at a time; what it was raised by counts until that ends."""
     limit = budget.limit_micros + (budget.raised_micros if unix_time < budget.raised_until else 0)
     name = period.name_of(budget.period, unix_time)
-    return Line(f"{budget.scope}@{name}", limit, period.end_of(budget.period, unix_time) or 0.0)
+    # One that was removed and is set again begins from what the records say, not from what was spent on the first.
+    account = f"{budget.scope}@{name}#{budget.since}" if budget.since else f"{budget.scope}@{name}"
+    return Line(account, limit, period.end_of(budget.period, unix_time) or 0.0)
+
+
+def recorded(account: str) -> str:
+    """Return what the records call an account: they know scope and period only."""
+    scope, _, rest = account.rpartition("@")
+    return f"{scope}@{rest.partition('#')[0]}"
 
 
 class Ledger:

@@ -26,6 +26,8 @@ class Budget(msgspec.Struct, array_like=True, frozen=True, gc=False):
     raised_micros: int = 0
     """On top of the limit, until `raised_until`."""
     raised_until: float = 0.0
+    since: int = 0
+    """Tells it from one that was removed before: in milliseconds, when it was set; 0 = nobody noted that."""
 
 
 class Limits(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -29,7 +29,7 @@ def insert(connection: Connection, budget: Budget, now: float) -> None:
     Raises:
         DuplicateError: its scope has one for that period.
     """
-    values = {**msgspec.structs.asdict(budget), "created_at": now, "updated_at": now, "version": 1}
+    values = {**_columns(budget), "created_at": now, "updated_at": now, "version": 1}
     if not add_rows(connection, budgets, [values]):
         raise DuplicateError(f"{budget.scope} has a budget for {budget.period} already")
     note_change(connection)
@@ -42,8 +42,9 @@ def replace(connection: Connection, budget: Budget, version: int, now: float) ->
         MissingError: there is none.
         ConflictError: somebody else changed it first.
     """
-    values = msgspec.structs.asdict(budget)
-    row = _which(values.pop("scope"), values.pop("period"))
+    values = _columns(budget)
+    del values["scope"], values["period"]
+    row = _which(budget.scope, budget.period)
     change_row(connection, budgets, row, version, {**values, "updated_at": now})
 
 
@@ -74,6 +75,12 @@ def all_budgets(connection: Connection, *, scope: str | None = None) -> list[Sto
 
 def _which(scope: str, period: str) -> ColumnElement[bool]:
     return (budgets.c.scope == scope) & (budgets.c.period == period)
+
+
+def _columns(budget: Budget) -> dict[str, object]:
+    values = msgspec.structs.asdict(budget)
+    del values["since"]  # which is what created_at says
+    return values
 
 
 def _read(row: Row[tuple[object, ...]]) -> StoredBudget:

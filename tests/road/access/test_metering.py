@@ -266,3 +266,17 @@ async def test_a_revoked_key_is_refused_from_the_next_request_on(worker: Worker,
         worker.apply(known(mock), {"sk-one": Key("k", state="revoked")})
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_budget_that_was_removed_and_is_set_again_knows_what_was_spent_between(
+    worker: Worker, mock: Mock
+) -> None:
+    """What the records say counts, not what this worker saw of the first one."""
+    limit = 10 * 10 * MICROS_A_TOKEN
+    for since, spent in ((1_000, 0), (0, 0), (2_000, limit)):
+        budgets = (Budget("key:k", "total", limit, since=since),) if since else ()
+        worker.balance = Balance({}, {"key:k@total": spent})
+        worker.apply(known(mock), {"sk-one": Key("k", budgets=budgets)})
+        reply = await worker.post("sk-one", chat(f"again-{since}", "tokens", max_tokens=10))
+        assert reply.status == (429 if spent else 200)
+    assert worker.asked == [Sought((), ("key:k@total",))] * 2
