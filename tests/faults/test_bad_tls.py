@@ -188,6 +188,7 @@ def speaks_to_the_lax(port: int) -> str | None:
 def test_bad_tls_is_refused_before_a_byte_of_the_request(stage: Stage, scale: Scale) -> None:
     """No body leaves, no older version is agreed to, clients are told, and those with good upstreams notice nothing."""
     assert speaks_to_the_lax(stage.peers["outdated"].port) == "TLSv1.1"
+    road.eventually(lambda: "TLSv1.1" in stage.peers["outdated"].versions, "the server has noted that one too")
     stage.peers["outdated"].versions.clear()
     with Load(stage.gateway, 4) as load:
         load.wait_for(10)
