@@ -75,7 +75,11 @@ def budgeted(on: Stage, calls: int) -> Key:
 
 def in_redis(redis: Redis, key: Key) -> tuple[int, int]:
     """Return what Redis knows to be spent by a key, and to be held."""
-    name = f"fg:{{flumegate}}:account:key:{key.id}@total"
+    # Behind the period stands which of the budgets it is.
+    found = redis.command("KEYS", f"fg:{{flumegate}}:account:key:{key.id}@total#*").split(b"\r\n")
+    if found[0] != b"*1":
+        return 0, 0
+    name = found[2].decode()
     spent, held = (redis.command("HGET", name, field).split(b"\r\n") for field in ("s", "h"))
     return tuple(int(each[1]) if each[0] != b"$-1" else 0 for each in (spent, held))  # type: ignore[return-value]  # two
 
