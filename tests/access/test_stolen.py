@@ -177,7 +177,7 @@ def replayed_offers(gateway: Gateway, managing: Managed) -> int:
     statuses = [managing.request("POST", "/manage/setup", {"setup_token": text}, token="-")[0] for text in tries]
     right, _ = managing.request("POST", "/manage/setup", {"setup_token": printed[0]}, token="-")
     assert right == 201
-    assert set(statuses) <= {401, 422}
+    assert set(statuses) <= {400, 401, 422}  # what is random may hold a NUL, which no text of a request may
     return sum(status < 300 for status in statuses)
 
 
