@@ -249,7 +249,7 @@ def test_openai_errors(stage: Stage, client: openai.OpenAI) -> None:
 def test_openai_errors_of_streams(client: openai.OpenAI, stream: bool) -> None:
     """A refusal before the first event is an error answer, also for a request for a stream."""
     with pytest.raises(openai.RateLimitError):
-        client.responses.create(model="slow-down", input="x", stream=stream)
+        client.responses.create(model="openai/mock-fault:status=429", input="x", stream=stream)
 
 
 # Anthropic
