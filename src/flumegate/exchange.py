@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from flumegate.dialects.registry import Endpoint
     from flumegate.dialects.tap import Tap
     from flumegate.engine.coalesce import Flight
-    from flumegate.engine.meter import Stake
     from flumegate.engine.passage import Passage
     from flumegate.gates.authenticate import Known
     from flumegate.gates.keyring import Access
     from flumegate.ir.request import Turn
+    from flumegate.quota.stay import Stay
     from flumegate.routing.plan import Plan
     from flumegate.snapshot import Snapshot
     from flumegate.wire.headers import Headers
@@ -126,7 +126,7 @@ class Exchange:
     """The key id that it had when it got one of the worker's places; None = it has none."""
     access: Access | None = None
     """What its key may do; None = no key is asked for."""
-    stake: Stake | None = None
+    stay: Stay | None = None
     """What it holds of limits and budgets."""
     passage: Passage | None = None
     """What hands its answer on, while it does."""

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from flumegate.engine.notices import refusal, room_lines, tightest, unknown_balance
-from flumegate.quota.book import Holder, Over, Room
-from flumegate.quota.ledger import Line, Short, Unknown
+from flumegate.engine.notices import refusal, room_form, room_lines, rooms_left, tightest, unknown_balance
+from flumegate.quota.book import Book, Holder, Over, Room
+from flumegate.quota.ledger import Ledger, Line, Short, Unknown
+from flumegate.quota.stay import NOTHING, Allowance
 from flumegate.records.access import Budget, Limits
 
 KEY = Holder("key:secret-id", Limits())
@@ -21,6 +22,21 @@ def test_what_is_left_stands_in_the_head() -> None:
     assert room_lines(None, Room(9, 0, 1)) == (
         b"x-ratelimit-limit-tokens: 9\r\nx-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 1s\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(), Limits(60), Limits(0, 900), Limits(60, 900), Limits(60, 100), Limits(concurrency=5)]
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_a_form_that_is_kept_ready_says_the_same(limits: Limits, several: bool) -> None:
+    """As the rooms themselves, for one holder; of several the tightest is looked for each time."""
+    holders = [Holder("key:1", limits)] + [Holder("project:1", Limits(90, 9_000))] * several
+    allowance = Allowance(holders, (), ())
+    assert allowance.bind(Book(), Ledger(), NOON) is None
+    allowance.form = room_form(allowance)
+    assert bool(allowance.form) == (not several and bool(limits.requests_per_minute or limits.tokens_per_minute))
+    allowance.count(300, 0, int(NOON))
+    assert rooms_left(allowance) == room_lines(*allowance.rooms())
 
 
 def test_the_tightest_rates_are_told() -> None:
@@ -41,7 +57,7 @@ def test_the_tightest_rates_are_told() -> None:
 )
 def test_a_limit_says_which_and_whose_it_is_and_how_long(over: Over, code: str, wait: int | None, words: str) -> None:
     """Whose by kind: an id is nobody's business."""
-    error = refusal(over, (), (), NOON)
+    error = refusal(over, NOTHING, NOON)
     assert (error.code, error.retry_after) == (code, wait)
     assert words in error.message
     assert "secret-id" not in error.message
@@ -65,14 +81,15 @@ def test_a_budget_says_what_is_left_and_when_it_resets(
     """Nobody is sent away for longer than a day: it may be raised."""
     other, line = Line("other@total", 1), Line(f"{scope}@x", 10_000_000, ends_at)
     budgets = Budget("other", "total", 1), Budget(scope, "month", 10_000_000)
-    error = refusal(Short(line, 500_000), budgets, (other, line), NOON)
+    allowance = Allowance((), budgets, (other, line))
+    error = refusal(Short(line, 500_000), allowance, NOON)
     assert (error.code, error.retry_after) == ("budget_exceeded", wait)
     assert words in error.message
-    spent = refusal(Short(line, -5), budgets, (other, line), NOON)
+    spent = refusal(Short(line, -5), allowance, NOON)
     assert "$0.0000 left" in spent.message
 
 
 def test_what_cannot_be_known_is_worth_another_try() -> None:
     """Soon: control comes back."""
-    for error in (refusal(Unknown(("a",)), (), (), NOON), unknown_balance()):
+    for error in (refusal(Unknown(("a",)), NOTHING, NOON), unknown_balance()):
         assert (error.code, error.retry_after) == ("balance_unknown", 2)

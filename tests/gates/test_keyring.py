@@ -89,6 +89,7 @@ def test_a_clock_that_was_ahead_leaves_no_budget_in_the_future(ahead: float) -> 
     now = 1_795_302_000.0  # 23:00 in UTC
     budgets = (Budget("key:k", "day", 5, raised_micros=2, raised_until=now + 60), Budget("key:k", "month", 9))
     access = Access(Key("k", budgets=budgets), None)
-    before = access.lines(now)
-    assert access.lines(now + ahead) != before
-    assert access.lines(now) == before
+    before = access.allowance(now).lines
+    assert access.allowance(now + ahead).lines != before
+    assert access.allowance(now).lines == before
+    assert access.allowance(now + 1) is access.allowance(now + 2)

@@ -41,7 +41,7 @@ def test_a_worker_has_its_share_of_a_limit(limits: Limits, admitted: int) -> Non
 def test_what_it_let_in_before_counts() -> None:
     """The first minute of an outage is not a new minute."""
     alone, holder = Alone(), Holder("key:1", Limits(requests_per_minute=8))
-    alone.book.enter("before", [holder], 0, NOW, admitted=True)
+    alone.count("before", [holder], 0, NOW)
     assert enter(alone, "a", holder) is None
     assert isinstance(enter(alone, "b", holder), Over)
 
@@ -137,3 +137,16 @@ def test_what_was_seen_first_is_forgotten_first(monkeypatch: pytest.MonkeyPatch)
     for account in ("a", "b", "c", "d", "d", "e"):
         alone.see(account, 1)
     assert list(alone._left) == ["c", "d", "e"]
+
+
+def test_what_was_admitted_elsewhere_leaves_as_well() -> None:
+    """Its tokens are corrected, and a second leave does nothing."""
+    alone, holder = Alone(), Holder("key:1", Limits(tokens_per_minute=400, concurrency=4))
+    alone.count("before", [holder], 90, NOW)
+    assert isinstance(enter(alone, "a", holder), Over)
+    for _ in range(2):
+        alone.leave("before", 80, NOW)
+    assert enter(alone, "a", holder) is None
+    alone.leave("a", None, NOW)
+    assert enter(alone, "b", holder) is None
+    assert isinstance(enter(alone, "c", holder), Over)

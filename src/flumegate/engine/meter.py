@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from flumegate.catalog.rates import cost_micros
 from flumegate.dialects.expected import most_output_tokens
 from flumegate.engine.asks import BYTES_A_TOKEN
-from flumegate.engine.notices import refusal, room_lines, tightest, unknown_balance
+from flumegate.engine.notices import refusal, room_form, room_lines, rooms_left, tightest, unknown_balance
 from flumegate.errors import FORBIDDEN, GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
-from flumegate.quota.book import Book, Holder, Over
-from flumegate.quota.ledger import Ledger, Line, Short, Unknown, line_of, recorded
+from flumegate.quota.book import Book, Over
+from flumegate.quota.ledger import Ledger, Short, Unknown, recorded
+from flumegate.quota.stay import NOTHING, Allowance, Stay
 from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
 from flumegate.records.request import Record
@@ -44,29 +45,13 @@ AskBalance = Callable[[Sought], Awaitable[Balance | None]]
 """Asks control what was spent so far; None = it cannot tell now."""
 
 
-class Stake:
-    """What one request holds.
+class SharedStay(Stay, eq=False, gc=False):
+    """A request on limits and budgets that several workers count together."""
 
-    Attributes:
-        holders: on whose rates and counts it is.
-        budgets: those that it meets.
-        lines: the same, in the period in which it began.
-        held: money that is held for it.
-        growing: more is being asked for.
-        input_tokens: as they were expected.
-        shared: where it entered, and will leave, whatever the Meter has come to share meanwhile; None = here.
-    """
-
-    __slots__ = ("budgets", "growing", "held", "holders", "input_tokens", "lines", "shared")
-
-    def __init__(self, holders: tuple[Holder, ...], budgets: tuple[Budget, ...], lines: tuple[Line, ...]) -> None:
-        self.holders = holders
-        self.budgets = budgets
-        self.lines = lines
-        self.held = 0
-        self.growing = False
-        self.input_tokens = 0
-        self.shared: SharedQuota | None = None
+    shared: SharedQuota
+    """Where it entered, and will leave, whatever the Meter has come to share meanwhile."""
+    growing: bool = False
+    """More money is being asked for."""
 
 
 async def nothing_known(_: Sought) -> Balance | None:
@@ -110,96 +95,85 @@ class Meter:
             GatewayError: 429, a limit or a budget is reached; 403, a price is not known. Awaiting raises the same, and
                 503 where what was spent cannot be known now.
         """
-        now = time()
-        stake = Stake((), (), ()) if access is None else Stake(access.holders, access.budgets, access.lines(now))
+        unix_time = time()
+        allowance = NOTHING if access is None else access.allowance(unix_time)
         if exchange.snapshot.model_budgets and (more := _model_budgets(exchange, access)):
-            stake.budgets += more
-            stake.lines += tuple(line_of(budget, now) for budget in more)
-        if not stake.holders and not stake.lines:
+            allowance = allowance.beside(more, unix_time)
+        if not allowance.metered:
             return None
-        stake.input_tokens = len(exchange.body) // BYTES_A_TOKEN
-        if stake.lines:
-            stake.held = self._expected(exchange, course, stake.input_tokens)
+        tokens = len(exchange.body) // BYTES_A_TOKEN
+        micros = self._expected(exchange, course, tokens) if allowance.lines else 0
         if self.shared is not None:
-            stake.shared = self.shared
-            return self._enter_asking(exchange, stake, None)
-        refused = self._enter_here(exchange.record_id, stake)
-        if refused is None:
-            exchange.stake = stake
-            if stake.lines and exchange.stream:
-                self._streams[exchange.record_id] = exchange
-            return None
-        if isinstance(refused, Unknown):
-            return self._enter_asking(exchange, stake, refused)
-        raise refusal(refused, stake.budgets, stake.lines, time())
+            return self._enter_shared(exchange, SharedStay(allowance, tokens, micros, 0, self.shared))
+        now = monotonic()
+        if allowance.era is not self.book.era and (unknown := self._bind(allowance, now)):
+            return self._enter_told(exchange, access, course, allowance, unknown)
+        second = int(now)
+        stay = allowance.enter(tokens, micros, second)
+        if stay is None:
+            if refused := allowance.refused(tokens, micros, now):
+                raise refusal(refused, allowance, unix_time)
+            stay = allowance.count(tokens, micros, second)
+        exchange.stay = stay
+        if exchange.stream and allowance.lines:
+            self._streams[exchange.record_id] = exchange
+        return None
 
-    async def _enter_asking(self, exchange: Exchange, stake: Stake, refused: Over | Short | Unknown | None) -> None:
-        request, shared = exchange.record_id, stake.shared
-        if shared is not None:
-            refused = await self._enter_shared(shared, request, stake)
+    def _bind(self, allowance: Allowance, now: float) -> Unknown | None:
+        unknown = allowance.bind(self.book, self.ledger, now)
+        if unknown is None:
+            allowance.form = room_form(allowance)
+        return unknown
+
+    async def _enter_told(
+        self, exchange: Exchange, access: Access | None, course: Course, allowance: Allowance, unknown: Unknown
+    ) -> None:
+        balance = await self._told(unknown)
+        for name in unknown.holders:
+            self.book.tell(name, balance.requests.get(name, 0))
+        for account, ends_at in _ends(unknown, allowance):
+            self.ledger.open(account, balance.micros.get(recorded(account), 0), ends_at)
+        if (asking := self.enter(exchange, access, course)) is not None:
+            await asking  # another day has begun meanwhile
+
+    async def _enter_shared(self, exchange: Exchange, stay: SharedStay) -> None:
+        shared, allowance = stay.shared, stay.allowance
+
+        async def enter() -> Over | Short | Unknown | None:
+            return await shared.enter(
+                exchange.record_id, allowance.holders, allowance.lines, stay.tokens, stay.held, monotonic()
+            )
+
+        refused = await enter()
         if isinstance(refused, Unknown):
-            await self._learn(refused, stake)
-            if shared is not None:
-                refused = await self._enter_shared(shared, request, stake)
-            else:
-                refused = self._enter_here(request, stake)
+            balance = await self._told(refused)
+            for name in refused.holders:
+                await shared.tell(name, balance.requests.get(name, 0))
+            for account, ends_at in _ends(refused, allowance):
+                await shared.open(account, balance.micros.get(recorded(account), 0), ends_at)
+            refused = await enter()
         if refused is not None:
-            raise refusal(refused, stake.budgets, stake.lines, time())
-        exchange.stake = stake
-        if stake.lines and exchange.stream:
-            self._streams[request] = exchange
+            raise refusal(refused, allowance, time())
+        exchange.stay = stay
+        if allowance.lines and exchange.stream:
+            self._streams[exchange.record_id] = exchange
 
-    def _enter_here(self, request: str, stake: Stake) -> Over | Short | Unknown | None:
-        """Enter a request everywhere or nowhere; None = it is in."""
-        holders, lines = stake.holders, stake.lines
-        if holders:
-            if untold := self.book.unknown(holders):
-                return Unknown(self.ledger.unknown(lines), tuple(untold))
-            over = self.book.enter(request, holders, stake.input_tokens, monotonic())
-            if over is not None:
-                return over
-        if not lines:
-            return None
-        short = self.ledger.reserve(request, lines, stake.held)
-        if short is not None:
-            self.book.withdraw(request, monotonic())
-        return short
-
-    async def _enter_shared(self, shared: SharedQuota, request: str, stake: Stake) -> Over | Short | Unknown | None:
-        return await shared.enter(request, stake.holders, stake.lines, stake.input_tokens, stake.held, monotonic())
-
-    async def _learn(self, unknown: Unknown, stake: Stake) -> None:
-        """Ask control what was used before this worker began.
+    async def _told(self, unknown: Unknown) -> Balance:
+        """Ask control what was used before this worker began; a crowd that wants to know the same asks once.
 
         Raises:
             GatewayError: 503, it cannot tell.
         """
-        shared, ends = stake.shared, {line.account: line.ends_at for line in stake.lines}
-        names = {account: recorded(account) for account in unknown.accounts}
-        balance = await self._told(Sought(unknown.holders, tuple(names.values())))
-        if balance is None:
-            raise unknown_balance()
-        for name in unknown.holders:
-            served = balance.requests.get(name, 0)
-            if shared is not None:
-                await shared.tell(name, served)
-            else:
-                self.book.tell(name, served)
-        for account, name in names.items():
-            spent = balance.micros.get(name, 0)
-            if shared is not None:
-                await shared.open(account, spent, ends.get(account, 0.0))
-            else:
-                self.ledger.open(account, spent, ends.get(account, 0.0))
-
-    async def _told(self, sought: Sought) -> Balance | None:
-        """Return what control answers; a crowd that wants to know the same asks once."""
+        sought = Sought(unknown.holders, tuple(recorded(account) for account in unknown.accounts))
         asking = self._asking.get(sought)
         if asking is None:
             asking = self._asking[sought] = asyncio.get_running_loop().create_task(self._ask(sought))
             asking.add_done_callback(lambda _: self._asking.pop(sought, None))
         # Whoever asked first may leave; the others still wait for the answer.
-        return await asyncio.shield(asking)
+        balance = await asyncio.shield(asking)
+        if balance is None:
+            raise unknown_balance()
+        return balance
 
     async def _ask(self, sought: Sought) -> Balance | None:
         async with self._turns:
@@ -234,10 +208,10 @@ class Meter:
 
     def settle(self, exchange: Exchange, record: Record) -> None:
         """Give back what a request held and enter what it used; called once for every Record."""
-        stake = exchange.stake
-        if stake is None:
+        stay = exchange.stay
+        if stay is None:
             return
-        exchange.stake = None
+        exchange.stay = None
         if exchange.stream:
             self._streams.pop(exchange.record_id, None)
         tokens: int | None = 0
@@ -246,13 +220,10 @@ class Meter:
             tokens, micros = record.input_tokens, record.cost_micros
             if record.output_tokens is not None:
                 tokens = record.output_tokens + (tokens or 0)
-        if stake.shared is not None:
-            self._begin(stake.shared.leave(exchange.record_id, tokens, micros, monotonic()))
-            return
-        if stake.holders:
-            self.book.leave(exchange.record_id, tokens, monotonic())
-        if stake.lines:
-            self.ledger.settle(exchange.record_id, micros)
+        if isinstance(stay, SharedStay):
+            self._begin(stay.shared.leave(exchange.record_id, tokens, micros, monotonic()))
+        else:
+            stay.leave(tokens, micros, monotonic())
 
     def _begin(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(telling)
@@ -276,53 +247,52 @@ class Meter:
             self._left.remove(shared)
             self._begin(shared.close())
         for exchange in list(self._streams.values()):
-            stake, plan, passage = exchange.stake, exchange.plan, exchange.passage
-            if stake is None or passage is None or plan is None or plan.price is None:
+            stay, plan, passage = exchange.stay, exchange.plan, exchange.passage
+            if stay is None or passage is None or plan is None or plan.price is None:
                 continue
             said = exchange.response_bytes // STREAM_BYTES_A_TOKEN
-            cost = cost_micros(plan.price, stake.input_tokens, said)
+            cost = cost_micros(plan.price, stay.tokens, said)
             piece = cost_micros(plan.price, 0, PIECE_TOKENS)
             if cost is None or piece is None:
                 continue
-            if stake.shared is not None:
-                if not stake.growing and cost + piece > stake.held:
-                    stake.growing = True
-                    self._begin(self._grow_shared(stake.shared, exchange, passage, cost, piece))
+            if isinstance(stay, SharedStay):
+                if not stay.growing and cost + piece > stay.held:
+                    stay.growing = True
+                    self._begin(self._grow_shared(stay, exchange, passage, cost, piece))
                 continue
-            stake.held = self.ledger.held_for(exchange.record_id)
-            while piece and cost + piece > stake.held:
-                short = self.ledger.extend(exchange.record_id, stake.lines, piece)
+            while piece and cost + piece > stay.held:
+                short = stay.extend(piece)
                 if short is not None:
-                    self._end_if_spent(short, stake, passage, cost)
+                    _end_if_spent(short, stay, passage, cost)
                     break
-                stake.held += piece
 
-    async def _grow_shared(
-        self, shared: SharedQuota, exchange: Exchange, passage: Passage, cost: int, piece: int
-    ) -> None:
-        stake = exchange.stake
-        if stake is None:
-            return
-        missing = -(-(cost + piece - stake.held) // piece) * piece
-        short = await shared.extend(exchange.record_id, stake.lines, missing)
-        stake.growing = False
+    async def _grow_shared(self, stay: SharedStay, exchange: Exchange, passage: Passage, cost: int, piece: int) -> None:
+        missing = -(-(cost + piece - stay.held) // piece) * piece
+        short = await stay.shared.extend(exchange.record_id, stay.allowance.lines, missing)
+        stay.growing = False
         if short is None:
-            stake.held += missing
+            stay.held += missing
         else:
-            self._end_if_spent(short, stake, passage, cost)
-
-    def _end_if_spent(self, short: Short, stake: Stake, passage: Passage, cost: int) -> None:
-        if cost >= stake.held:
-            passage.stop(refusal(short, stake.budgets, stake.lines, time()))
+            _end_if_spent(short, stay, passage, cost)
 
     def rooms(self, exchange: Exchange) -> bytes:
         """Return the header lines that tell how much of the tightest rate is left."""
-        stake = exchange.stake
-        if stake is None or not stake.holders:
+        stay = exchange.stay
+        if stay is None:
             return b""
-        if stake.shared is not None:
-            return room_lines(*tightest(stake.shared.rooms(exchange.record_id)))
-        return room_lines(*self.book.rooms(exchange.record_id))
+        if isinstance(stay, SharedStay):
+            return room_lines(*tightest(stay.shared.rooms(exchange.record_id)))
+        return rooms_left(stay.allowance)
+
+
+def _end_if_spent(short: Short, stay: Stay, passage: Passage, cost: int) -> None:
+    if cost >= stay.held:
+        passage.stop(refusal(short, stay.allowance, time()))
+
+
+def _ends(unknown: Unknown, allowance: Allowance) -> list[tuple[str, float]]:
+    """Return the accounts that nobody has opened, each with the end of its period."""
+    return [(line.account, line.ends_at) for line in allowance.lines if line.account in unknown.accounts]
 
 
 def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:

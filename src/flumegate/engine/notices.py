@@ -8,26 +8,50 @@ from collections.abc import Sequence
 
 from flumegate.errors import BUDGET_EXCEEDED, RATE_LIMITED, UNAVAILABLE, GatewayError
 from flumegate.quota.book import Over, Room
-from flumegate.quota.ledger import Line, Short, Unknown
+from flumegate.quota.ledger import Short, Unknown
+from flumegate.quota.stay import NO_END, Allowance
+from flumegate.quota.window import MINUTE
 from flumegate.records.access import Budget
 
 MOST_WAIT_SECONDS = 86_400
 """Of a `Retry-After`: a budget may be raised long before its month is over."""
 _REMAINING = operator.attrgetter("remaining")
-_REQUESTS, _TOKENS = (
-    b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%ds\r\n" % (name, name, name)
-    for name in (b"requests", b"tokens")
-)
 
 
 def room_lines(requests: Room | None, tokens: Room | None) -> bytes:
     """Return header lines that tell what is left of the rates that are limited."""
-    lines = b""
-    if requests is not None:
-        lines = _REQUESTS % (requests.limit, requests.remaining, math.ceil(requests.reset_seconds))
-    if tokens is not None:
-        lines += _TOKENS % (tokens.limit, tokens.remaining, math.ceil(tokens.reset_seconds))
-    return lines
+    return _kind_lines(b"requests", requests) + _kind_lines(b"tokens", tokens)
+
+
+def _kind_lines(kind: bytes, room: Room | None) -> bytes:
+    return b"" if room is None else _lines(kind, room.limit, b"%d" % room.remaining, math.ceil(room.reset_seconds))
+
+
+def _lines(kind: bytes, limit: int, remaining: bytes, reset_seconds: int) -> bytes:
+    return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %b\r\nx-ratelimit-reset-%b: %ds\r\n" % (
+        kind, limit, kind, remaining, kind, reset_seconds,
+    )  # fmt: skip
+
+
+def room_form(allowance: Allowance) -> bytes:
+    """Return the header lines of an allowance with `%d` for what is left; empty = whose limit is told may change."""
+    if len(allowance.bounds) != 1:
+        return b""
+    _, requests, tokens, _, _ = allowance.bounds[0]
+    kinds = ((b"requests", requests), (b"tokens", tokens))
+    return b"".join(_lines(kind, most, b"%d", MINUTE + 1) for kind, most in kinds if most is not NO_END)
+
+
+def rooms_left(allowance: Allowance) -> bytes:
+    """Return the header lines for a request that has just been admitted."""
+    form = allowance.form
+    if not form:
+        return room_lines(*allowance.rooms())
+    tally, requests, tokens, _, _ = allowance.bounds[0]
+    if tokens is NO_END:
+        return form % (requests - tally.requests)
+    left = max(tokens - tally.tokens, 0)
+    return form % left if requests is NO_END else form % (requests - tally.requests, left)
 
 
 def tightest(rooms: Sequence[tuple[Room | None, Room | None]]) -> tuple[Room | None, Room | None]:
@@ -37,14 +61,13 @@ def tightest(rooms: Sequence[tuple[Room | None, Room | None]]) -> tuple[Room | N
     return min(requests, key=_REMAINING, default=None), min(tokens, key=_REMAINING, default=None)
 
 
-def refusal(
-    refused: Over | Short | Unknown, budgets: Sequence[Budget], lines: Sequence[Line], unix_time: float
-) -> GatewayError:
-    """Return the error for a request that was not admitted; the lines are those of the budgets, in their order."""
+def refusal(refused: Over | Short | Unknown, allowance: Allowance, unix_time: float) -> GatewayError:
+    """Return the error for a request that was not admitted."""
     if isinstance(refused, Over):
         return _over(refused)
     if isinstance(refused, Short):
-        return _short(refused, budgets[lines.index(refused.line)], unix_time)
+        budget = allowance.budgets[allowance.lines.index(refused.line)]
+        return _short(refused, budget, unix_time)
     return unknown_balance()
 
 

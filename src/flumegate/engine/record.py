@@ -81,11 +81,11 @@ def _cost(exchange: Exchange, usage: Usage | None) -> tuple[int | None, str]:
     if usage is not None:
         # With a status it shared an answer that another request has paid for.
         return (0, "") if exchange.cache_status else (bill(plan.price, usage), version)
-    stake = exchange.stake
-    if stake is None or not stake.lines or not exchange.is_answered:
+    stay = exchange.stay
+    if stay is None or not stay.allowance.lines or not exchange.is_answered:
         return None, ""
     # Its budgets keep what was held for it; a worker that begins later learns that from the record alone.
-    return stake.held, version
+    return stay.held, version
 
 
 def _shown(text: str) -> str:

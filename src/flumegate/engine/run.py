@@ -105,11 +105,8 @@ class Engine:
             self.renew(exchange)
             self.admit(exchange)
             extra = cors_lines(exchange) if exchange.special else b""
-            if exchange.kind in _LOCAL and not lists_upstream(exchange):
-                self.settlement.settle(exchange, _LOCAL[exchange.kind](exchange, extra))
-                return
-            if exchange.kind == "transparent" and (stored := await serve(exchange, self.ask, extra)) is not None:
-                self.settlement.settle(exchange, stored)
+            if exchange.kind in _ASIDE and (here := await self._answer_here(exchange, extra)) is not None:
+                self.settlement.settle(exchange, here)
                 return
             if exchange.special:
                 set_deadline(exchange, None)
@@ -120,7 +117,11 @@ class Engine:
             course, seen = self.find_course(exchange)
             access = exchange.access
             if exchange.snapshot.model_budgets or (access is not None and not access.free):
-                extra += await self._meter(exchange, course)
+                permit(exchange)
+                meter = self.settlement.meter
+                if (asking := meter.enter(exchange, access, course)) is not None:
+                    await asking
+                extra += meter.rooms(exchange)
             if exchange.special or course.timeout is not None:
                 set_deadline(exchange, course.timeout)
             if not course.plain and (shared := await self._beside(exchange, course, seen, extra)):
@@ -149,17 +150,11 @@ class Engine:
         message = f"The gateway failed; its log has more under {exchange.record_id}."
         self.refuse(exchange, GatewayError(INTERNAL, "internal_error", message, close=True))
 
-    async def _meter(self, exchange: Exchange, course: Course) -> bytes:
-        """Hold what a request may use; return the header lines that tell what is left.
-
-        Raises:
-            GatewayError: its key may not use the model, or a limit or a budget is reached.
-        """
-        permit(exchange)
-        meter = self.settlement.meter
-        if (asking := meter.enter(exchange, exchange.access, course)) is not None:
-            await asking
-        return meter.rooms(exchange)
+    async def _answer_here(self, exchange: Exchange, extra: bytes) -> bytes | None:
+        """Return the answer to a request that the gateway itself can tell; None = a provider is to be asked."""
+        if exchange.kind == "transparent":
+            return await serve(exchange, self.ask, extra)
+        return None if lists_upstream(exchange) else _LOCAL[exchange.kind](exchange, extra)
 
     async def _beside(self, exchange: Exchange, course: Course, seen: Envelope, extra: bytes) -> bytes:
         """Do what a route asks for beside serving a request; return the answer if it shares another request's."""
@@ -259,3 +254,5 @@ _LOCAL = {
     "ollama_ps": local.show_ollama,
     "ollama_version": local.show_ollama,
 }
+_ASIDE = frozenset((*_LOCAL, "transparent"))
+"""What need not have to do with any provider."""

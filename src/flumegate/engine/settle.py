@@ -60,7 +60,7 @@ class Settlement:
         for record in records:
             self._tally.count(record)
         for (exchange, _, _), record in zip(ended, records, strict=True):
-            if exchange.stake is not None:
+            if exchange.stay is not None:
                 self.meter.settle(exchange, record)
         contents = [_content_of(exchange) for exchange, _, _ in ended if exchange.response_body is not None]
         if contents:

@@ -7,7 +7,6 @@ a prefix have unrelated digests.
 from __future__ import annotations
 
 import ipaddress
-import math
 from pathlib import Path
 
 from flumegate import log
@@ -15,8 +14,7 @@ from flumegate.gates.digest import digest, digest_by_hash
 from flumegate.keytable import DamagedTableError, KeyTable
 from flumegate.patterns import fits
 from flumegate.quota.book import Holder
-from flumegate.quota.ledger import Line, line_of
-from flumegate.quota.period import end_of
+from flumegate.quota.stay import NOTHING, Allowance, allowance_at
 from flumegate.records.access import NO_LIMITS, Budget, Key, Project
 from flumegate.snapshot import Snapshot
 
@@ -40,10 +38,8 @@ class Access:
     """
 
     __slots__ = (
+        "_allowance",
         "_allowed",
-        "_lines",
-        "_lines_from",
-        "_lines_until",
         "_networks",
         "_patterns",
         "any_model",
@@ -62,8 +58,7 @@ class Access:
         self._networks: tuple[_Network, ...] = tuple(ipaddress.ip_network(each, strict=False) for each in key.networks)
         self._patterns = [key.models] + ([project.models] if project is not None else [])
         self._allowed: dict[str, bool] = {}
-        self._lines: tuple[Line, ...] = ()
-        self._lines_from = self._lines_until = -math.inf
+        self._allowance = NOTHING
         holders = [Holder(key.scope, key.limits)]
         budgets: tuple[Budget, ...] = key.budgets
         if project is not None:
@@ -76,15 +71,13 @@ class Access:
         self.unbound = not self._networks and self.endpoints is None
         self.free = self.any_model and self.unbound and not (key.tags or self.holders or budgets)
 
-    def lines(self, unix_time: float) -> tuple[Line, ...]:
-        """Return the budgets' lines at a time; they change with the day, and where a raise ends."""
-        if not self._lines_from <= unix_time < self._lines_until:
-            # The clock may have been ahead: what it said then is no reason to count in another day.
-            self._lines_from = unix_time
-            self._lines = tuple(line_of(budget, unix_time) for budget in self.budgets)
-            ends = [budget.raised_until for budget in self.budgets if budget.raised_until > unix_time]
-            self._lines_until = min([*ends, end_of("day", unix_time) or math.inf])
-        return self._lines
+    def allowance(self, unix_time: float) -> Allowance:
+        """Return what its requests are subject to at a time."""
+        known = self._allowance
+        if known.begins <= unix_time < known.ends:
+            return known
+        self._allowance = known = allowance_at(self.holders, self.budgets, unix_time)
+        return known
 
     def may_use(self, model: str) -> bool:
         """Tell whether key and project both let a model's name pass."""

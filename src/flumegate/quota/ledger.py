@@ -1,9 +1,4 @@
-"""Money: what budgets have spent and hold back, in micro-dollars. Nothing here knows a clock, a price or a request.
-
-reserve → (extend …) → settle, each by the id of its request: what is held for a request is given back exactly once,
-whatever happens how often. Spent plus held never exceeds a budget's limit at the moment of a reservation, so a budget
-is overspent at most by what answers cost more than was held for them.
-"""
+"""Money: what budgets have spent and hold back, in micro-dollars. Nothing here knows a clock, a price or a request."""
 
 from __future__ import annotations
 
@@ -41,22 +36,21 @@ class Unknown(NamedTuple):
     """Likewise those with a count for life, which must be told how many requests they have had."""
 
 
-class _Account:
+class Account:
+    """What one budget has spent and holds in one period, in micro-dollars.
+
+    Attributes:
+        spent: by requests that are over.
+        held: for requests under way.
+        ends_at: Unix time at which the period ends; 0 = never.
+    """
+
     __slots__ = ("ends_at", "held", "spent")
 
     def __init__(self, spent: int, ends_at: float) -> None:
         self.spent = spent
         self.held = 0
         self.ends_at = ends_at
-
-
-class _Hold:
-    __slots__ = ("accounts", "micros")
-
-    def __init__(self, accounts: list[_Account], micros: int) -> None:
-        # None of them is forgotten while something holds on to it.
-        self.accounts = accounts
-        self.micros = micros
 
 
 def line_of(budget: Budget, unix_time: float) -> Line:
@@ -78,8 +72,7 @@ class Ledger:
     """The accounts of one worker."""
 
     def __init__(self) -> None:
-        self._accounts: dict[str, _Account] = {}
-        self._holds: dict[str, _Hold] = {}
+        self._accounts: dict[str, Account] = {}
 
     def unknown(self, lines: Sequence[Line]) -> tuple[str, ...]:
         """Return the accounts that have not been opened yet."""
@@ -88,92 +81,22 @@ class Ledger:
     def open(self, account: str, spent_micros: int, ends_at: float = 0.0) -> None:
         """Enter what an account had spent before; one that is open already stays as it is."""
         if account not in self._accounts:
-            self._accounts[account] = _Account(spent_micros, ends_at)
+            self._accounts[account] = Account(spent_micros, ends_at)
 
-    def left(self, line: Line) -> int:
-        """Return what may still be spent, beside what is held; may be negative."""
-        account = self._accounts.get(line.account)
-        return line.limit_micros if account is None else line.limit_micros - account.spent - account.held
+    def account(self, name: str) -> Account:
+        """Return an account that is open.
 
-    def spent(self, account: str) -> int:
-        """Return what an account has spent; 0 where nobody knows."""
-        known = self._accounts.get(account)
-        return 0 if known is None else known.spent
-
-    def reserve(self, request: str, lines: Sequence[Line], micros: int) -> Unknown | Short | None:
-        """Hold an amount for a request on all of its budgets; None = it is held, else nothing is.
-
-        A budget that has nothing left refuses even a request that is expected to cost nothing.
+        Raises:
+            KeyError: it is not.
         """
-        if request in self._holds:
-            return None
-        known = self._accounts
-        accounts = []
-        short: Short | None = None
-        for line in lines:
-            account = known.get(line.account)
-            if account is None:
-                return Unknown(self.unknown(lines))
-            left = line.limit_micros - account.spent - account.held
-            if (left < micros or left <= 0) and short is None:
-                short = Short(line, left)
-            # Two lines of one account, say a limit and a stricter one, are still one amount of money.
-            if account not in accounts:
-                accounts.append(account)
-        if short is not None:
-            return short
-        for account in accounts:
-            account.held += micros
-        self._holds[request] = _Hold(accounts, micros)
-        return None
-
-    def extend(self, request: str, lines: Sequence[Line], micros: int) -> Short | None:
-        """Hold more for a request that is under way; None = it is held, else nothing more is.
-
-        Lines are those of its reservation, with their limits of today. A request that is over, or for which nothing
-        was ever held, is not held for now either.
-        """
-        hold = self._holds.get(request)
-        if hold is None:
-            return None
-        for line in lines:
-            left = self.left(line)
-            if left < micros:
-                return Short(line, left)
-        for account in hold.accounts:
-            account.held += micros
-        hold.micros += micros
-        return None
-
-    def holds(self, request: str) -> bool:
-        """Return whether something, if only nothing, is held for a request."""
-        return request in self._holds
-
-    def held_for(self, request: str) -> int:
-        """Return what is held for a request."""
-        hold = self._holds.get(request)
-        return 0 if hold is None else hold.micros
-
-    def settle(self, request: str, cost_micros: int | None) -> None:
-        """Give back what is held for a request and enter what it cost; None = nobody knows, so what was held counts.
-
-        A second call for the same request does nothing.
-        """
-        hold = self._holds.pop(request, None)
-        if hold is None:
-            return
-        cost = hold.micros if cost_micros is None else cost_micros
-        for account in hold.accounts:
-            account.held -= hold.micros
-            account.spent += cost
+        return self._accounts[name]
 
     def forget(self, before: float) -> int:
-        """Drop the accounts whose period ended before a time and which no request holds on to; return how many."""
-        in_use = {id(account) for hold in self._holds.values() for account in hold.accounts}
+        """Drop the accounts whose period ended before a time and that hold nothing; return how many."""
         over = [
             name
             for name, account in self._accounts.items()
-            if account.ends_at and account.ends_at < before and id(account) not in in_use
+            if account.ends_at and account.ends_at < before and not account.held
         ]
         for name in over:
             del self._accounts[name]
@@ -181,5 +104,5 @@ class Ledger:
 
     @property
     def held_total(self) -> int:
-        """All that is held now, for the requests under way."""
-        return sum(hold.micros for hold in self._holds.values())
+        """All that accounts hold now; what a request holds on several budgets counts on each."""
+        return sum(account.held for account in self._accounts.values())

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from flumegate.quota.book import Book, Holder, Over, limit_of
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown
-from flumegate.records.access import Limits
+from flumegate.quota.stay import Allowance, Stay
+from flumegate.records.access import NO_LIMITS, Limits
 
 LEASE_PERCENT = 5
 """Of what was left at last sight, for each worker; with more than 100 / 5 workers an equal part."""
@@ -20,18 +21,17 @@ MOST_SEEN = 65_536
 
 
 class Alone:
-    """A worker's own view of limits and budgets.
-
-    Attributes:
-        book: all that is under way in this worker, wherever it was admitted.
-    """
+    """A worker's own view of limits and budgets."""
 
     def __init__(self) -> None:
-        self.book = Book()
+        # All that is under way in this worker, wherever it was admitted.
+        self._book = Book()
+        self._counted: dict[str, Stay] = {}
         self._left: dict[str, int] = {}
         self._told: dict[str, int] = {}
         self._leases: dict[str, int] = {}
         self._ledger = Ledger()
+        self._leased: dict[str, Stay] = {}
         self._served: dict[str, tuple[int, int]] = {}
 
     def see(self, account: str, left_micros: int) -> None:
@@ -63,30 +63,48 @@ class Alone:
         for holder in holders:
             if holder.limits.max_requests and not self._life_left(holder, workers):
                 return Over("max_requests", holder, holder.limits.max_requests, None)
-        over = self.book.enter(request, [_share(holder, workers) for holder in holders], tokens, now)
-        if over is not None:
+        shares = self._bound([_share(holder, workers) for holder in holders], (), now)
+        leases = self._bound((), [self._leased_line(line, workers) for line in lines], now)
+        over = shares.refused(tokens, 0, now)
+        if isinstance(over, Over):
             holder = next(holder for holder in holders if holder.name == over.holder.name)
             return over._replace(holder=holder, allowed=limit_of(holder.limits, over.limit))
-        short = self._hold(request, lines, micros, workers)
-        if short is not None:
-            self.book.withdraw(request, now)
-            return short
+        short = leases.refused(0, micros, now)
+        if isinstance(short, Short):
+            return _told(short, lines)
+        self._counted[request] = shares.count(tokens, 0, int(now))
+        self._leased[request] = leases.count(0, micros, 0)
         for holder in holders:
             if holder.limits.max_requests:
                 served, since = self._served[holder.name]
                 self._served[holder.name] = (served, since + 1)
         return None
 
+    def count(self, request: str, holders: Sequence[Holder], tokens: int, now: float) -> None:
+        """Count a request that was admitted elsewhere, whatever the limits say."""
+        allowance = self._bound([Holder(holder.name, NO_LIMITS) for holder in holders], (), now)
+        self._counted[request] = allowance.count(tokens, 0, int(now))
+
+    def leave(self, request: str, tokens: int | None, now: float) -> None:
+        """Give a request's place back, wherever it was admitted; None for tokens = as many as were expected."""
+        if stay := self._counted.pop(request, None):
+            stay.leave(tokens, None, now)
+
     def extend(self, request: str, lines: Sequence[Line], micros: int, workers: int) -> Short | None:
         """Hold more for a request under way, wherever it was admitted; None = it is held."""
         for line in lines:
             if self._lease(line, workers) is None:
                 return Short(line, 0)
-        return self._hold(request, lines, micros, workers)
+        if request not in self._leased:
+            leases = self._bound((), [self._leased_line(line, workers) for line in lines], 0.0)
+            self._leased[request] = leases.count(0, 0, 0)
+        short = self._leased[request].extend(micros)
+        return None if short is None else _told(short, lines)
 
     def settle(self, request: str, cost_micros: int | None) -> None:
         """Enter what a request cost into its leases; None = what was held for it."""
-        self._ledger.settle(request, cost_micros)
+        if stay := self._leased.pop(request, None):
+            stay.leave(None, cost_micros, 0.0)
 
     def end(self) -> None:
         """Forget the leases: Redis is back and knows what was spent."""
@@ -94,7 +112,8 @@ class Alone:
             # Until it is seen again, as if the lease had been spent: a second outage must not lease it twice.
             if account in self._left:
                 self._left[account] -= lease
-        self._leases, self._told, self._served, self._ledger = {}, {}, {}, Ledger()
+        self._leases, self._told, self._served = {}, {}, {}
+        self._ledger, self._leased = Ledger(), {}
 
     def _lease(self, line: Line, workers: int) -> int | None:
         lease = self._leases.get(line.account)
@@ -109,21 +128,23 @@ class Alone:
             self._ledger.open(line.account, 0)
         return lease
 
-    def _hold(self, request: str, lines: Sequence[Line], micros: int, workers: int) -> Short | None:
-        leased = [line._replace(limit_micros=self._lease(line, workers) or 0) for line in lines]
-        ledger = self._ledger
-        if ledger.holds(request):
-            found: Unknown | Short | None = ledger.extend(request, leased, micros)
-        else:
-            found = ledger.reserve(request, leased, micros)
-        if isinstance(found, Short):
-            return Short(lines[leased.index(found.line)], found.left_micros)
-        return None
+    def _leased_line(self, line: Line, workers: int) -> Line:
+        return line._replace(limit_micros=self._lease(line, workers) or 0)
+
+    def _bound(self, holders: Sequence[Holder], lines: Sequence[Line], now: float) -> Allowance:
+        allowance = Allowance(holders, (), lines)
+        allowance.bind(self._book, self._ledger, now)
+        return allowance
 
     def _life_left(self, holder: Holder, workers: int) -> bool:
         served, since = self._served[holder.name]
         left = holder.limits.max_requests - served
         return left > 0 and since < max(1, left // workers)
+
+
+def _told(short: Short, lines: Sequence[Line]) -> Short:
+    """Return it with the budget's own line, not with the lease on it."""
+    return Short(next(line for line in lines if line.account == short.line.account), short.left_micros)
 
 
 def _share(holder: Holder, workers: int) -> Holder:

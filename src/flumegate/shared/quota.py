@@ -126,7 +126,7 @@ class SharedQuota:
         else:
             found = self._read(reply, stay)
             if found is None:
-                self.alone.book.enter(request, holders, tokens, now, admitted=True)
+                self.alone.count(request, holders, tokens, now)
         if found is None:
             self._stays[request] = stay
         return found
@@ -170,7 +170,7 @@ class SharedQuota:
         stay = self._stays.pop(request, None)
         if stay is None:
             return
-        self.alone.book.leave(request, tokens, now)
+        self.alone.leave(request, tokens, now)
         if not stay.shared:
             cost = stay.micros if micros is None else micros
             self.alone.settle(request, cost)
