@@ -34,7 +34,7 @@ def test_a_form_that_is_kept_ready_says_the_same(limits: Limits, several: bool) 
     allowance = Allowance(holders, (), ())
     assert allowance.bind(Book(), Ledger(), NOON) is None
     allowance.form = room_form(allowance)
-    assert bool(allowance.form) == (not several and bool(limits.requests_per_minute or limits.tokens_per_minute))
+    assert bool(allowance.form) == (not several and bool(limits.requests_per_minute and limits.tokens_per_minute))
     allowance.count(300, 0, int(NOON))
     assert rooms_left(allowance) == room_lines(*allowance.rooms())
 

@@ -62,8 +62,8 @@ class Place:
     def rooms(self, holder: Holder, now: float = NOW) -> tuple[Room | None, Room | None]:
         """Return what is left to a holder."""
         allowance = self.bound([holder], now=now)
-        for tally in allowance.tallies:
-            tally.turn(int(now))
+        for sheet in allowance.sheets:
+            sheet.turn(int(now))
         return allowance.rooms()
 
 
@@ -145,8 +145,8 @@ class Coming(RuleBasedStateMachine):
                 assert room is not None
                 assert room.remaining <= most - recent
         assert self.served <= OTHER.limits.max_requests
-        (tally,) = self.place.book.tallies([OTHER.name], int(self.now))
-        assert tally.served == self.served
+        (sheet,) = self.place.book.sheets([OTHER.name], int(self.now))
+        assert sheet.served == self.served
 
     @invariant()
     def the_accounts_agree(self) -> None:

@@ -88,8 +88,10 @@ class Meter:
             self._left.add(self.shared)
         self.shared = shared
 
-    def enter(self, exchange: Exchange, access: Access | None, course: Course) -> Awaitable[None] | None:
-        """Hold a request's place and money; what is returned must be awaited: somebody has to be asked first.
+    def enter(self, exchange: Exchange, access: Access | None, course: Course) -> bytes | Awaitable[bytes]:
+        """Hold a request's place and money; return the header lines that tell what is left of the tightest rates.
+
+        An awaitable of them must be awaited: somebody has to be asked first.
 
         Raises:
             GatewayError: 429, a limit or a budget is reached; 403, a price is not known. Awaiting raises the same, and
@@ -100,7 +102,7 @@ class Meter:
         if exchange.snapshot.model_budgets and (more := _model_budgets(exchange, access)):
             allowance = allowance.beside(more, unix_time)
         if not allowance.metered:
-            return None
+            return b""
         tokens = len(exchange.body) // BYTES_A_TOKEN
         micros = self._expected(exchange, course, tokens) if allowance.lines else 0
         if self.shared is not None:
@@ -117,7 +119,7 @@ class Meter:
         exchange.stay = stay
         if exchange.stream and allowance.lines:
             self._streams[exchange.record_id] = exchange
-        return None
+        return rooms_left(allowance)
 
     def _bind(self, allowance: Allowance, now: float) -> Unknown | None:
         unknown = allowance.bind(self.book, self.ledger, now)
@@ -127,16 +129,16 @@ class Meter:
 
     async def _enter_told(
         self, exchange: Exchange, access: Access | None, course: Course, allowance: Allowance, unknown: Unknown
-    ) -> None:
+    ) -> bytes:
         balance = await self._told(unknown)
         for name in unknown.holders:
             self.book.tell(name, balance.requests.get(name, 0))
         for account, ends_at in _ends(unknown, allowance):
             self.ledger.open(account, balance.micros.get(recorded(account), 0), ends_at)
-        if (asking := self.enter(exchange, access, course)) is not None:
-            await asking  # another day has begun meanwhile
+        lines = self.enter(exchange, access, course)
+        return lines if isinstance(lines, bytes) else await lines  # another day has begun meanwhile
 
-    async def _enter_shared(self, exchange: Exchange, stay: SharedStay) -> None:
+    async def _enter_shared(self, exchange: Exchange, stay: SharedStay) -> bytes:
         shared, allowance = stay.shared, stay.allowance
 
         async def enter() -> Over | Short | Unknown | None:
@@ -157,6 +159,7 @@ class Meter:
         exchange.stay = stay
         if allowance.lines and exchange.stream:
             self._streams[exchange.record_id] = exchange
+        return room_lines(*tightest(shared.rooms(exchange.record_id)))
 
     async def _told(self, unknown: Unknown) -> Balance:
         """Ask control what was used before this worker began; a crowd that wants to know the same asks once.
@@ -274,15 +277,6 @@ class Meter:
             stay.held += missing
         else:
             _end_if_spent(short, stay, passage, cost)
-
-    def rooms(self, exchange: Exchange) -> bytes:
-        """Return the header lines that tell how much of the tightest rate is left."""
-        stay = exchange.stay
-        if stay is None:
-            return b""
-        if isinstance(stay, SharedStay):
-            return room_lines(*tightest(stay.shared.rooms(exchange.record_id)))
-        return rooms_left(stay.allowance)
 
 
 def _end_if_spent(short: Short, stay: Stay, passage: Passage, cost: int) -> None:

@@ -34,12 +34,13 @@ def _lines(kind: bytes, limit: int, remaining: bytes, reset_seconds: int) -> byt
 
 
 def room_form(allowance: Allowance) -> bytes:
-    """Return the header lines of an allowance with `%d` for what is left; empty = whose limit is told may change."""
+    """Return `rooms_left` of one holder with both rates, with `%d` for what is left; empty = it is not as simple."""
     if len(allowance.bounds) != 1:
         return b""
     _, requests, tokens, _, _ = allowance.bounds[0]
-    kinds = ((b"requests", requests), (b"tokens", tokens))
-    return b"".join(_lines(kind, most, b"%d", MINUTE + 1) for kind, most in kinds if most is not NO_END)
+    if requests is NO_END or tokens is NO_END:
+        return b""
+    return _lines(b"requests", requests, b"%d", MINUTE + 1) + _lines(b"tokens", tokens, b"%d", MINUTE + 1)
 
 
 def rooms_left(allowance: Allowance) -> bytes:
@@ -47,11 +48,9 @@ def rooms_left(allowance: Allowance) -> bytes:
     form = allowance.form
     if not form:
         return room_lines(*allowance.rooms())
-    tally, requests, tokens, _, _ = allowance.bounds[0]
-    if tokens is NO_END:
-        return form % (requests - tally.requests)
-    left = max(tokens - tally.tokens, 0)
-    return form % left if requests is NO_END else form % (requests - tally.requests, left)
+    sheet, requests, tokens, _, _ = allowance.bounds[0]
+    left = tokens - sheet.tokens
+    return form % (requests - sheet.requests, left if left > 0 else 0)  # noqa: FURB136 - max() costs twice as much
 
 
 def tightest(rooms: Sequence[tuple[Room | None, Room | None]]) -> tuple[Room | None, Room | None]:

@@ -118,10 +118,8 @@ class Engine:
             access = exchange.access
             if exchange.snapshot.model_budgets or (access is not None and not access.free):
                 permit(exchange)
-                meter = self.settlement.meter
-                if (asking := meter.enter(exchange, access, course)) is not None:
-                    await asking
-                extra += meter.rooms(exchange)
+                lines = self.settlement.meter.enter(exchange, access, course)
+                extra += lines if isinstance(lines, bytes) else await lines
             if exchange.special or course.timeout is not None:
                 set_deadline(exchange, course.timeout)
             if not course.plain and (shared := await self._beside(exchange, course, seen, extra)):
@@ -177,7 +175,7 @@ class Engine:
         if self.settlement.policy.content == "full":
             exchange.response_body = []
         endpoint, planner = exchange.endpoint, self.planner
-        if exchange.project:
+        if planner.varied and exchange.project:
             planner = planner.of(exchange.project)
         if endpoint is None or exchange.kind == "transparent":
             return planner.lone(plan_transparent(exchange, planner), exchange.model_requested), NOTHING_READ

@@ -42,7 +42,7 @@ class Room(msgspec.Struct, frozen=True, gc=False):
     """Until all of it is there again."""
 
 
-class Tally(Window):
+class Sheet(Window):
     """What one holder has used: within the minute, under way, and in all its life.
 
     Attributes:
@@ -71,12 +71,12 @@ class Book:
     """The holders of one worker.
 
     Attributes:
-        era: another object whenever tallies were forgotten: who has bound some of them looks for them anew.
+        era: another object whenever sheets were forgotten: who has bound some of them looks for them anew.
     """
 
     def __init__(self) -> None:
         self.era = object()
-        self._tallies: dict[str, Tally] = {}
+        self._sheets: dict[str, Sheet] = {}
         self._sweep_at = MOST_HOLDERS
 
     def unknown(self, holders: Sequence[Holder]) -> tuple[str, ...]:
@@ -85,32 +85,32 @@ class Book:
 
     def tell(self, name: str, served: int) -> None:
         """Enter how many requests a holder has had so far; what is known already stays."""
-        tally = self._tallies.setdefault(name, Tally())
-        if not tally.told:
-            tally.served, tally.told = served, True
+        sheet = self._sheets.setdefault(name, Sheet())
+        if not sheet.told:
+            sheet.served, sheet.told = served, True
 
-    def tallies(self, names: Iterable[str], second: int) -> list[Tally]:
+    def sheets(self, names: Iterable[str], second: int) -> list[Sheet]:
         """Return where holders are counted; from then on they are, with or without a limit."""
-        known = self._tallies
+        known = self._sheets
         if len(known) >= self._sweep_at:
             self._forget_quiet(second)
-        return [known.setdefault(name, Tally()) for name in names]
+        return [known.setdefault(name, Sheet()) for name in names]
 
     def active(self, name: str) -> int:
         """Return how many requests of a holder are under way."""
-        tally = self._tallies.get(name)
-        return 0 if tally is None else tally.active
+        sheet = self._sheets.get(name)
+        return 0 if sheet is None else sheet.active
 
     def _told(self, name: str) -> bool:
-        tally = self._tallies.get(name)
-        return tally is not None and tally.told
+        sheet = self._sheets.get(name)
+        return sheet is not None and sheet.told
 
     def _forget_quiet(self, second: int) -> None:
-        for name in [name for name, tally in self._tallies.items() if tally.quiet(second)]:
-            del self._tallies[name]
+        for name in [name for name, sheet in self._sheets.items() if sheet.quiet(second)]:
+            del self._sheets[name]
         self.era = object()
         # Twice what is in use, so that a look at all of them is paid for by as many newcomers.
-        self._sweep_at = max(MOST_HOLDERS, 2 * len(self._tallies))
+        self._sweep_at = max(MOST_HOLDERS, 2 * len(self._sheets))
 
 
 def limit_of(limits: Limits, name: LimitName) -> int:

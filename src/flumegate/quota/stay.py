@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flumegate.quota.book import Book, Holder, LimitName, Over, Room, Tally, limit_of
+from flumegate.quota.book import Book, Holder, LimitName, Over, Room, Sheet, limit_of
 from flumegate.quota.ledger import Account, Ledger, Line, Short, Unknown, line_of
 from flumegate.quota.period import end_of
 from flumegate.quota.window import MINUTE
@@ -21,8 +21,8 @@ from flumegate.records.access import Budget
 
 NO_END = sys.maxsize
 """Stands for a limit that is not set, and is compared by `is`."""
-_Bounds = tuple[Tally, int, int, int, int]
-"""A tally with its limits: requests and tokens a minute, requests under way, requests in all its life."""
+_Bounds = tuple[Sheet, int, int, int, int]
+"""A sheet with its limits: requests and tokens a minute, requests under way, requests in all its life."""
 
 
 class Allowance:
@@ -35,9 +35,11 @@ class Allowance:
         begins: Unix time from which it may be used.
         ends: Unix time until which it may be: a period ends, or what a budget was raised by.
         metered: there is a limit or a budget at all.
-        tallies: where the holders are counted.
+        sheets: where the holders are counted.
         bounds: each of them with its holder's limits.
-        accounts: the budgets' accounts, each with what may be spent of it, and by which line.
+        accounts: where the budgets are counted.
+        funds: each of them with what may be spent of it.
+        strictest: each with the line that says so.
         era: of the book, when it was bound; None = it is not.
         form: the header lines of an answer, with places for numbers, where that is kept ready.
     """
@@ -50,10 +52,12 @@ class Allowance:
         "ends",
         "era",
         "form",
+        "funds",
         "holders",
         "lines",
         "metered",
-        "tallies",
+        "sheets",
+        "strictest",
     )
 
     def __init__(self, holders: Sequence[Holder], budgets: Sequence[Budget], lines: Sequence[Line]) -> None:
@@ -62,9 +66,11 @@ class Allowance:
         self.lines = tuple(lines)
         self.begins = self.ends = -math.inf
         self.metered = bool(self.holders or self.lines)
-        self.tallies: tuple[Tally, ...] = ()
+        self.sheets: tuple[Sheet, ...] = ()
         self.bounds: tuple[_Bounds, ...] = ()
-        self.accounts: tuple[tuple[Account, int, Line], ...] = ()
+        self.accounts: tuple[Account, ...] = ()
+        self.funds: tuple[tuple[Account, int], ...] = ()
+        self.strictest: tuple[Line, ...] = ()
         self.era: object = None
         self.form = b""
 
@@ -73,15 +79,19 @@ class Allowance:
         unknown = Unknown(ledger.unknown(self.lines), book.unknown(self.holders))
         if unknown.accounts or unknown.holders:
             return unknown
-        tallies = book.tallies([holder.name for holder in self.holders], int(now))
-        self.tallies = tuple(tallies)
-        self.bounds = tuple(_bounds(holder, tally) for holder, tally in zip(self.holders, tallies, strict=True))
+        sheets = book.sheets([holder.name for holder in self.holders], int(now))
+        self.sheets = tuple(sheets)
+        self.bounds = tuple(_bounds(holder, sheet) for holder, sheet in zip(self.holders, sheets, strict=True))
         strictest: dict[str, Line] = {}
         for line in self.lines:  # two of one account, say a limit and a stricter one, are still one amount of money
             known = strictest.setdefault(line.account, line)
             if line.limit_micros < known.limit_micros:
                 strictest[line.account] = line
-        self.accounts = tuple((ledger.account(name), line.limit_micros, line) for name, line in strictest.items())
+        self.strictest = tuple(strictest.values())
+        self.accounts = tuple(ledger.account(line.account) for line in self.strictest)
+        self.funds = tuple(
+            (account, line.limit_micros) for account, line in zip(self.accounts, self.strictest, strict=True)
+        )
         self.era = book.era
         return None
 
@@ -93,32 +103,40 @@ class Allowance:
             micros: what it is expected to cost at most.
             second: of a clock that does not go back.
         """
-        for tally, requests, most_tokens, active, served in self.bounds:
-            if tally.second != second:
-                tally.turn(second)
+        for sheet, requests, most_tokens, active, served in self.bounds:
+            if sheet.second != second:
+                sheet.turn(second)
             if (
-                tally.requests >= requests
-                or tally.active >= active
-                or tally.tokens + tokens > most_tokens
-                or tally.served >= served
+                sheet.requests >= requests
+                or sheet.active >= active
+                or sheet.tokens + tokens > most_tokens
+                or sheet.served >= served
             ):
                 return None
-        for account, limit, _ in self.accounts:
+        for account, limit in self.funds:
             left = limit - account.spent - account.held
             if left < micros or left <= 0:
                 return None
-        return self.count(tokens, micros, second)
+        # As `count` does it, which would be a call more for every request.
+        for sheet in self.sheets:
+            sheet.requests += 1
+            sheet.tokens += tokens
+            sheet.active += 1
+            sheet.served += 1
+        for account in self.accounts:
+            account.held += micros
+        return Stay(self, tokens, micros, second)
 
     def count(self, tokens: int, micros: int, second: int) -> Stay:
         """Admit a request whatever the limits say."""
-        for tally in self.tallies:
-            if tally.second != second:
-                tally.turn(second)
-            tally.requests += 1
-            tally.tokens += tokens
-            tally.active += 1
-            tally.served += 1
-        for account, _, _ in self.accounts:
+        for sheet in self.sheets:
+            if sheet.second != second:
+                sheet.turn(second)
+            sheet.requests += 1
+            sheet.tokens += tokens
+            sheet.active += 1
+            sheet.served += 1
+        for account in self.accounts:
             account.held += micros
         return Stay(self, tokens, micros, second)
 
@@ -134,18 +152,22 @@ class Allowance:
             micros: what it is expected to cost at most.
             now: a clock that does not go back.
         """
-        for holder, (tally, requests, most_tokens, active, served) in zip(self.holders, self.bounds, strict=True):
-            if tally.served >= served:
+        for holder, (sheet, requests, most_tokens, active, served) in zip(self.holders, self.bounds, strict=True):
+            if sheet.served >= served:
                 return _over("max_requests", holder)
-            if tally.active >= active:
+            if sheet.active >= active:
                 return _over("concurrency", holder)
-            if wait := tally.wait_for_request(now, requests):
+            if wait := sheet.wait_for_request(now, requests):
                 return _over("requests", holder, wait)
-            if tally.tokens + tokens > most_tokens and tally.tokens:
-                return _over("tokens", holder, tally.wait_for_tokens(now, tokens, most_tokens))
-        for account, limit, line in self.accounts:
+            if sheet.tokens + tokens > most_tokens and sheet.tokens:
+                return _over("tokens", holder, sheet.wait_for_tokens(now, tokens, most_tokens))
+        return self.short(max(micros, 1))
+
+    def short(self, micros: int) -> Short | None:
+        """Return which budget has not as much left; None = all have."""
+        for (account, limit), line in zip(self.funds, self.strictest, strict=True):
             left = limit - account.spent - account.held
-            if left < max(micros, 1):
+            if left < micros:
                 return Short(line, left)
         return None
 
@@ -155,11 +177,11 @@ class Allowance:
         None = there is no such limit.
         """
         requests = tokens = None
-        for tally, most_requests, most_tokens, _, _ in self.bounds:
-            left = most_requests - tally.requests
+        for sheet, most_requests, most_tokens, _, _ in self.bounds:
+            left = most_requests - sheet.requests
             if most_requests is not NO_END and (requests is None or left < requests.remaining):
                 requests = Room(most_requests, left, MINUTE + 1)  # its own second counts until then
-            left = max(0, most_tokens - tally.tokens)
+            left = max(0, most_tokens - sheet.tokens)
             if most_tokens is not NO_END and (tokens is None or left < tokens.remaining):
                 tokens = Room(most_tokens, left, MINUTE + 1)
         return requests, tokens
@@ -183,11 +205,9 @@ class Stay(msgspec.Struct, eq=False, gc=False):
 
     def extend(self, micros: int) -> Short | None:
         """Hold more money; None = it is held, else nothing more is."""
-        for account, limit, line in self.allowance.accounts:
-            left = limit - account.spent - account.held
-            if left < micros:
-                return Short(line, left)
-        for account, _, _ in self.allowance.accounts:
+        if short := self.allowance.short(micros):
+            return short
+        for account in self.allowance.accounts:
             account.held += micros
         self.held += micros
         return None
@@ -202,18 +222,18 @@ class Stay(msgspec.Struct, eq=False, gc=False):
         """
         allowance, self.allowance = self.allowance, NOTHING
         more = 0 if tokens is None else tokens - self.tokens
-        for tally in allowance.tallies:
-            tally.active -= 1
+        for sheet in allowance.sheets:
+            sheet.active -= 1
             if more > 0:
-                tally.add(now, 0, more)
+                sheet.add(now, 0, more)
             elif more:
-                if tally.second == self.second:
-                    tally.tokens += more
+                if sheet.second == self.second:
+                    sheet.tokens += more
                 else:
-                    tally.give_back(self.second, now, -more)
+                    sheet.give_back(self.second, now, -more)
         held = self.held
         cost = held if micros is None else micros
-        for account, _, _ in allowance.accounts:
+        for account in allowance.accounts:
             account.held -= held
             account.spent += cost
 
@@ -232,10 +252,10 @@ def allowance_at(holders: Sequence[Holder], budgets: Sequence[Budget], unix_time
     return made
 
 
-def _bounds(holder: Holder, tally: Tally) -> _Bounds:
+def _bounds(holder: Holder, sheet: Sheet) -> _Bounds:
     limits = holder.limits
     return (
-        tally,
+        sheet,
         limits.requests_per_minute or NO_END,
         limits.tokens_per_minute or NO_END,
         limits.concurrency or NO_END,

@@ -35,6 +35,10 @@ class Planner:
         self._dressed: dict[str, tuple[Provider, ...]] = {}
         """The providers with one credential each."""
         self._projects: dict[str, Planner] = {}
+        self.varied = bool(snapshot.project_credentials) or any(
+            project.default_provider for project in snapshot.projects.values()
+        )
+        """There is a project for which another one plans."""
         self._mark = ""
         """What the healths of a project's own targets are told apart by."""
         self._own: frozenset[str] = frozenset()
