@@ -206,8 +206,10 @@ def test_what_nobody_has_told_must_be_told_before_anything_is_held() -> None:
 def test_more_tokens_than_a_limit_has_are_admitted_when_nothing_else_counts() -> None:
     """Else such a request never were; the next one waits for all of it."""
     place, limited = Place(), holder(tpm=100)
-    stay = place.ask([limited], tokens=300)
+    place.open(LINES[0])
+    stay = place.ask([limited], [LINES[0]], tokens=300, micros=7)
     assert isinstance(stay, Stay)
+    assert place.left(LINES[0]) == 993
     assert stay.allowance.rooms() == (None, Room(100, 0, 61))
     assert place.ask([limited], tokens=1) == Over("tokens", limited, 100, 61.0)
     stay.leave(60, None, NOW)

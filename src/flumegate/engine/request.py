@@ -134,7 +134,7 @@ def edit_body(exchange: Exchange, outgoing: Outgoing, plan: Plan, seen: Envelope
 def _ask_usage(outgoing: Outgoing, options: StreamOptions | None) -> bool:
     """Ask for usage where `stream_options` is absent, null or empty; anything else in it is the client's decision."""
     body = outgoing.body
-    seen = options is not None or STREAM_OPTIONS_KEY in body
+    seen = options is not None or body.rfind(STREAM_OPTIONS_KEY) >= 0
     spans = splice.find_values(body, STREAM_OPTIONS_KEY) if seen else []
     if not spans:
         outgoing.body = splice.append(body, INCLUDE_USAGE_MEMBER)

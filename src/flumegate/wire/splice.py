@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import NamedTuple
 
 import msgspec
 
@@ -19,10 +18,6 @@ _ESCAPED = b"\\u006"
 _SCALAR_END = re.compile(rb"[,}\s]")
 MAX_WALKED_BYTES = 1_048_576
 """Beyond it a document that doubles its members is not worth a second look."""
-LARGE_BYTES = 4_096
-"""From here on a document is decoded once more to leave its largest value out: that costs a quarter of two searches."""
-_HEAD_BYTES = 64
-_MOST_LOOKS = 8
 _SPACE_BYTES = frozenset((b" ", b"\t", b"\r", b"\n"))
 
 
@@ -36,13 +31,10 @@ def find_value(document: bytes, key: bytes) -> tuple[int, int]:
     Raises:
         NotFoundError: the key stands there more than once, or not at all.
     """
-    if len(document) >= LARGE_BYTES and (cut := _cut_largest(document, key)) is not None:
-        start, end = find_value(cut.document, key)
-        return (start, end) if start < cut.at else (start + cut.removed, end + cut.removed)
-    first = document.find(key)
-    if first >= 0 and document.find(key, first + 1) < 0 and _ESCAPED not in document:
+    at = document.rfind(key)  # backwards, which takes CPython a quarter of the time
+    if at >= 0 and document.rfind(key, 0, at) < 0 and document.rfind(_ESCAPED) < 0:
         # The decoder saw the key at the top level and these bytes stand only once: no need to walk the document.
-        colon = first + len(key)
+        colon = at + len(key)
         while document[colon : colon + 1] in _SPACE_BYTES:
             colon += 1
         if document[colon : colon + 1] == b":":
@@ -114,10 +106,7 @@ def is_ambiguous(document: bytes, key: bytes) -> bool:
 
     What is decided here (whose model is it?) must be what the upstream reads.
     """
-    if len(document) >= LARGE_BYTES and (cut := _cut_largest(document, key)) is not None:
-        return is_ambiguous(cut.document, key)
-    first = document.find(key)
-    if (first < 0 or document.find(key, first + 1) < 0) and _ESCAPED not in document:
+    if document.rfind(key, 0, document.rfind(key)) < 0 and document.rfind(_ESCAPED) < 0:
         return False
     # Counted first: a walk takes a quarter of a second for a megabyte of numbers. A decoder keeps one member of each
     # name, so what stands in the document and in none of its values is this key, or stood in a doubled other member.
@@ -133,40 +122,6 @@ def is_ambiguous(document: bytes, key: bytes) -> bool:
 
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-class _Cut(NamedTuple):
-    """A document with one value replaced by a digit: its keys are the same ones, in the same places."""
-
-    document: bytes
-    at: int
-    removed: int
-
-
-def _cut_largest(document: bytes, key: bytes) -> _Cut | None:
-    """Leave a large document's largest value out, if it is most of it and not the key's; None = look at all of it.
-
-    A prompt is megabytes of text behind one of a few keys: to search it takes longer than to decode it.
-    """
-    try:
-        members = _decode_members(document)
-        name, value = max(members.items(), key=lambda member: len(member[1]), default=("", b""))
-        if len(value) < len(document) // 2 or name.encode() == key.strip(b'"'):
-            return None
-        text, at = bytes(value), -1
-        for _ in range(_MOST_LOOKS):
-            at = document.find(text[:_HEAD_BYTES], at + 1)
-            if document.startswith(text, at):
-                break
-        else:
-            return None
-        cut = _Cut(b"%b0%b" % (document[:at], document[at + len(text) :]), at, len(text) - 1)
-        # What stands before it is read as before. Where the digit is now this member's value, a value began there
-        # before, too, and this one: so what stands behind it is read as before.
-        same = bytes(_decode_members(cut.document)[name]) == b"0"
-    except (msgspec.DecodeError, UnicodeError, RecursionError, KeyError):
-        return None
-    return cut if same else None
 
 
 @functools.lru_cache(maxsize=8)
