@@ -19,7 +19,7 @@ from bench.problem import BenchError
 from bench.sections import QUICK, Bench, Figures, Settings
 from bench.subjects import SUBJECTS, Subject
 
-SECTIONS = ("unary", "sse", "latency", "memory", "start", "keys")
+SECTIONS = ("unary", "equal", "sse", "latency", "memory", "start", "keys")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 UNARY_ONLY = ("gateway-routed", "gateway-models", "gateway-keys")
 UNBURDENED = ("gateway-full", "gateway-translated", *UNARY_ONLY)
@@ -77,6 +77,9 @@ def _measure(bench: Bench, only: list[str], subjects: list[Subject]) -> dict[str
         print(f"{name}:", flush=True)
         if name == "unary":
             measured[name] = sections.measure_unary(bench, subjects)
+        elif name == "equal":
+            ours = [subject for subject in subjects if subject.name in ("gateway", *UNARY_ONLY)]
+            measured[name] = sections.measure_equal(bench, ours)
         elif name == "sse":
             streaming = [subject for subject in subjects if subject.name not in UNARY_ONLY]
             measured[name] = sections.measure_streams(bench, streaming)

@@ -176,6 +176,7 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
     if not generator.latencies_ns:
         raise SystemExit("no answer came within the window: is the subject answering?")
     return {
+        "sent": len(offsets),
         "requests": len(generator.latencies_ns),
         "failed": generator.failed,
         "unanswered": generator.open,

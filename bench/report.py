@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench import keys
-from bench.sections import Figures
+from bench.sections import EQUAL_RATE, Figures
 from bench.subjects import Subject
 from bench.targets import Verdict
 
@@ -42,6 +42,7 @@ def sections(measured: Measured, subjects: Sequence[Subject]) -> str:
         part(measured[name], subjects)
         for name, part in (
             ("unary", _unary),
+            ("equal", _equal),
             ("sse", _streams),
             ("latency", _latency),
             ("memory", _memory),
@@ -99,6 +100,21 @@ def _unary(figures: Figures, subjects: Sequence[Subject]) -> str:
         "## Unary, closed loop\n\n"
         "64 connections. CPU µs: the subject's processor time a request; core busy: its share of its\n"
         "core, below 95 something else was in the way; others: what others took of that core.\n\n" + table(titles, rows)
+    )
+
+
+def _equal(figures: Figures, subjects: Sequence[Subject]) -> str:
+    plain = figures.get("gateway", {}).get("cpu_us")
+    rows = [
+        [subject.title, f"{row['cpu_us']:.1f}", "-" if plain is None else f"{row['cpu_us'] - plain:+.1f}"]
+        for subject in subjects
+        if (row := figures.get(subject.name))
+    ]
+    return (
+        "## Unary, open loop at one rate\n\n"
+        f"{EQUAL_RATE:,} requests/s for each; the worker's processor time a request, and what it is beside the\n"
+        "plain gateway's. At its own limit a slower subject wakes upstream and load more often, and pays for that.\n\n"
+        + table(["", "CPU µs", "added µs"], rows)
     )
 
 

@@ -187,6 +187,10 @@ class Gathered:
         }
 
 
+EQUAL_RATE = 5_000
+"""Requests a second: a quarter of what the gateway can do."""
+
+
 def measure_unary(bench: Bench, subjects: list[Subject]) -> Figures:
     """Closed loop: requests/s, processor time a request, how full the core was, what others took of it."""
     gathered = Gathered(bench, "unary")
@@ -306,6 +310,26 @@ def _paced(bench: Bench, running: Running, beside: list[int], rate: float) -> Sa
             "requests/s: latencies over failures would mean nothing"
         )
     return found
+
+
+def measure_equal(bench: Bench, subjects: list[Subject]) -> Figures:
+    """Open loop at one rate for all: processor time a request, where nobody is slower than the other.
+
+    At its own limit a slower subject lets upstream and load fall asleep between two requests, and wakes them itself
+    with the next one: what it does costs more there than it takes.
+    """
+    gathered = Gathered(bench, "equal")
+    with bench.upstream(streamed=False) as port:
+        for subject in bench.in_turns(subjects, bench.settings.rounds):
+            if subject.name in gathered.failed:
+                continue
+            with gathered.attempt(subject), bench.running(subject, port, streamed=False) as running:
+                bench.window(running, bench.settings.warm_up_seconds)
+                used = sum(map(machine.exact_cpu_seconds, running.metered))
+                found = _paced(bench, running, list(running.beside.values()), EQUAL_RATE)
+                used = sum(map(machine.exact_cpu_seconds, running.metered)) - used
+                gathered.add(subject, {"cpu_us": used / found["sent"] * 1e6})
+    return gathered.medians()
 
 
 def measure_memory(bench: Bench, gateway: Subject) -> Figures:

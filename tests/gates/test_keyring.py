@@ -89,7 +89,10 @@ def test_a_clock_that_was_ahead_leaves_no_budget_in_the_future(ahead: float) -> 
     now = 1_795_302_000.0  # 23:00 in UTC
     budgets = (Budget("key:k", "day", 5, raised_micros=2, raised_until=now + 60), Budget("key:k", "month", 9))
     access = Access(Key("k", budgets=budgets), None)
-    before = access.allowance(now).lines
-    assert access.allowance(now + ahead).lines != before
-    assert access.allowance(now).lines == before
-    assert access.allowance(now + 1) is access.allowance(now + 2)
+    before = access.allow(now)
+    assert before.begins <= now < before.ends
+    later = access.allow(now + ahead)
+    assert access.allowance is later
+    assert later.lines != before.lines
+    assert not later.begins <= now < later.ends
+    assert access.allow(now).lines == before.lines

@@ -98,7 +98,9 @@ class Meter:
                 503 where what was spent cannot be known now.
         """
         unix_time = time()
-        allowance = NOTHING if access is None else access.allowance(unix_time)
+        allowance = NOTHING if access is None else access.allowance
+        if not allowance.begins <= unix_time < allowance.ends and access is not None:
+            allowance = access.allow(unix_time)
         if exchange.snapshot.model_budgets and (more := _model_budgets(exchange, access)):
             allowance = allowance.beside(more, unix_time)
         if not allowance.metered:
@@ -223,10 +225,10 @@ class Meter:
             tokens, micros = record.input_tokens, record.cost_micros
             if record.output_tokens is not None:
                 tokens = record.output_tokens + (tokens or 0)
-        if isinstance(stay, SharedStay):
-            self._begin(stay.shared.leave(exchange.record_id, tokens, micros, monotonic()))
-        else:
+        if type(stay) is Stay:
             stay.leave(tokens, micros, monotonic())
+        elif isinstance(stay, SharedStay):
+            self._begin(stay.shared.leave(exchange.record_id, tokens, micros, monotonic()))
 
     def _begin(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(telling)

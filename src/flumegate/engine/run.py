@@ -116,7 +116,7 @@ class Engine:
                 self.admit(exchange)
             course, seen = self.find_course(exchange)
             access = exchange.access
-            if exchange.snapshot.model_budgets or (access is not None and not access.free):
+            if (access is not None and not access.free) or exchange.snapshot.model_budgets:
                 permit(exchange)
                 lines = self.settlement.meter.enter(exchange, access, course)
                 extra += lines if isinstance(lines, bytes) else await lines

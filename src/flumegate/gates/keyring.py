@@ -35,13 +35,14 @@ class Access:
         any_model: it may use every model.
         holders: whose rates and counts its requests use.
         budgets: whose money, beside those of models.
+        allowance: the same as its requests are subject to it, from one time to another.
     """
 
     __slots__ = (
-        "_allowance",
         "_allowed",
         "_networks",
         "_patterns",
+        "allowance",
         "any_model",
         "budgets",
         "endpoints",
@@ -58,7 +59,7 @@ class Access:
         self._networks: tuple[_Network, ...] = tuple(ipaddress.ip_network(each, strict=False) for each in key.networks)
         self._patterns = [key.models] + ([project.models] if project is not None else [])
         self._allowed: dict[str, bool] = {}
-        self._allowance = NOTHING
+        self.allowance = NOTHING
         holders = [Holder(key.scope, key.limits)]
         budgets: tuple[Budget, ...] = key.budgets
         if project is not None:
@@ -71,13 +72,10 @@ class Access:
         self.unbound = not self._networks and self.endpoints is None
         self.free = self.any_model and self.unbound and not (key.tags or self.holders or budgets)
 
-    def allowance(self, unix_time: float) -> Allowance:
-        """Return what its requests are subject to at a time."""
-        known = self._allowance
-        if known.begins <= unix_time < known.ends:
-            return known
-        self._allowance = known = allowance_at(self.holders, self.budgets, unix_time)
-        return known
+    def allow(self, unix_time: float) -> Allowance:
+        """Renew what its requests are subject to."""
+        self.allowance = allowance_at(self.holders, self.budgets, unix_time)
+        return self.allowance
 
     def may_use(self, model: str) -> bool:
         """Tell whether key and project both let a model's name pass."""
