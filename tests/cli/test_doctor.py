@@ -121,7 +121,7 @@ def test_a_redis_that_throws_money_away_is_found(tmp_path: Path) -> None:
         assert checks(tmp_path)[1]["redis"][0] == "ok"
         redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
         verdict, found, remedy = checks(tmp_path)[1]["redis"]
-        assert (verdict, "allkeys-lfu" in found, "noeviction" in remedy) == ("warning", True, True)
+        assert (verdict, "allkeys-lfu" in found, "noeviction" in remedy) == ("failed", True, True)
         redis.command("CONFIG", "SET", "requirepass", "something")
         assert checks(tmp_path)[1]["redis"][0] == "failed"
         redis.kill()

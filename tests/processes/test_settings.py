@@ -14,6 +14,7 @@ from flumegate import snapshot
 from flumegate.processes import boot, settings, shelf
 from flumegate.processes.first_start import StartRefusedError
 from flumegate.processes.shelf import Shelf
+from rig.redis import redis_server
 
 PROVIDERS = {"up": {"type": "openai_compatible", "base_url": "http://127.0.0.1:9/v1"}}
 
@@ -150,3 +151,29 @@ def test_a_supervisor_that_says_nothing_is_not_waited_for(place: Place) -> None:
     place.supervisor.socket.close()
     with pytest.raises(boot.ChannelClosedError):
         settings.resume(place.config, None, place.channel, Shelf(-1))
+
+
+def test_a_redis_that_would_forget_what_was_spent_stops_the_start(place: Place) -> None:
+    """With the remedy, and the way in is not told."""
+    with redis_server() as redis:
+        redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        place.write(redis={"url": redis.url.replace("redis://", "redis://:word@")})
+        redis.command("CONFIG", "SET", "requirepass", "word")
+        with pytest.raises(StartRefusedError, match=r"allkeys-lru.*set its maxmemory-policy to noeviction") as refused:
+            place.start()
+        assert "word" not in str(refused.value)
+
+
+@pytest.mark.parametrize("state", ["well", "frozen", "away"])
+def test_a_redis_that_keeps_all_or_cannot_be_asked_stops_no_start(
+    place: Place, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """What is down stops nothing."""
+    monkeypatch.setattr(settings, "REDIS_SECONDS", 0.2 if state == "frozen" else 20.0)
+    with redis_server() as redis:
+        place.write(redis={"url": redis.url})
+        if state == "frozen":
+            redis.freeze()
+        elif state == "away":
+            redis.kill()
+        assert place.start().snapshot.redis_url == redis.url

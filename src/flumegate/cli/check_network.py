@@ -130,7 +130,7 @@ def _check_policy(name: str, place: str, url: str) -> Check:
         return warning(name, f"{place} answers, and does not tell its maxmemory-policy", "see that it is noeviction")
     if policy != KEEPS_ALL:
         found = f"{place} throws away what was spent when it is full (maxmemory-policy {policy})"
-        return warning(name, found, "set maxmemory-policy to noeviction")
+        return failed(name, found, "set maxmemory-policy to noeviction; until then a start is refused")
     return ok(name, f"{place} answers, and throws nothing away")
 
 

@@ -219,12 +219,11 @@ class Meter:
         exchange.stay = None
         if exchange.stream:
             self._streams.pop(exchange.record_id, None)
-        tokens: int | None = 0
-        micros: int | None = 0
-        if exchange.is_answered:
-            tokens, micros = record.input_tokens, record.cost_micros
-            if record.output_tokens is not None:
-                tokens = record.output_tokens + (tokens or 0)
+        tokens, micros = record.input_tokens, record.cost_micros
+        if record.output_tokens is not None:
+            tokens = record.output_tokens + (tokens or 0)
+        elif not exchange.is_answered:
+            tokens = micros = 0
         if type(stay) is Stay:
             stay.leave(tokens, micros, monotonic())
         elif isinstance(stay, SharedStay):

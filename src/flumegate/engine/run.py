@@ -117,7 +117,8 @@ class Engine:
             course, seen = self.find_course(exchange)
             access = exchange.access
             if (access is not None and not access.free) or exchange.snapshot.model_budgets:
-                permit(exchange)
+                if access is None or not access.any_model:
+                    permit(exchange)
                 lines = self.settlement.meter.enter(exchange, access, course)
                 extra += lines if isinstance(lines, bytes) else await lines
             if exchange.special or course.timeout is not None:

@@ -1,11 +1,12 @@
 """Where the processes meet the configuration: it is loaded here, at start and again on change, and compiled.
 
 The rest of this room sees Facts (what supervisor and restarts need) and Snapshots (what workers need), and problems
-only as text. Loading touches files and the environment; nothing here touches the network beyond what `config` does.
+only as text. Loading touches files and the environment; a start asks Redis whether it forgets, and nobody else.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -36,6 +37,8 @@ from flumegate.processes.shelf import Shelf
 from flumegate.providers.rows import BY_TYPE
 
 RESUME_SECONDS = 5.0
+REDIS_SECONDS = 1.0
+"""How long a start waits for Redis to tell its policy."""
 _AT_START = {
     "host": "server.listen",
     "port": "server.listen",
@@ -222,6 +225,7 @@ def start(config: Path | None, mock_port: int | None, channel: boot.Channel) -> 
     facts = _facts(loaded, str(first_start.link_path(folder)))
     standing = kept_state.standing(facts.database_url)
     _refuse_uncounted(standing, loaded, facts.workers)
+    _refuse_evicting(loaded)
     log.configure(log.level(facts.log_level), log.layout(facts.log_layout), "control")
     _print_warnings(loaded)
     # Before the Snapshot is compiled: sockets and workers come up meanwhile.
@@ -348,6 +352,24 @@ def _refuse_uncounted(standing: Standing, loaded: Loaded, workers: int) -> None:
     reason = may_limit(workers, shared=loaded.config.redis.url is not None)
     if state is not None and state.limited and reason:
         raise StartRefusedError(f"{state.limited} cannot be held: {reason}")
+
+
+def _refuse_evicting(loaded: Loaded) -> None:
+    """Refuse a Redis that would forget what is spent; one that cannot be asked now is no reason not to start."""
+    url = loaded.config.redis.url
+    if url is None or find_spec("redis") is None:
+        return
+    from flumegate.shared.link import KEEPS_ALL, AwayError, Link  # noqa: PLC0415 - only who shares pays for the client
+
+    try:
+        policy = asyncio.run(Link(url.reveal(), "flumegate", REDIS_SECONDS).policy())
+    except AwayError:
+        return
+    if policy not in ("", KEEPS_ALL):
+        raise StartRefusedError(
+            f"the Redis of redis.url throws away what budgets have spent when it is full (maxmemory-policy {policy}): "
+            f"set its maxmemory-policy to {KEEPS_ALL}"
+        )
 
 
 def _compile(
