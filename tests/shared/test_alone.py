@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from flumegate.quota import book as book_constants
 from flumegate.quota.book import Holder, Over, limit_of
 from flumegate.quota.ledger import Line, Short, Unknown
 from flumegate.records.access import Limits
@@ -150,3 +151,24 @@ def test_what_was_admitted_elsewhere_leaves_as_well() -> None:
     alone.leave("a", None, NOW)
     assert enter(alone, "b", holder) is None
     assert isinstance(enter(alone, "c", holder), Over)
+
+
+def test_who_waited_for_redis_does_not_set_the_clock_back() -> None:
+    """Its time was read before it waited, and others were counted meanwhile; the minute before them still ends."""
+    alone, holder = Alone(), Holder("key:1", Limits(requests_per_minute=16))
+    for second in range(20):
+        alone.count("ahead", [holder], 0, NOW + 10 * second)
+        alone.count("late", [holder], 0, NOW + 10 * second - 0.01)
+        alone.leave("ahead", 0, NOW + 10 * second)
+        alone.leave("late", 0, NOW + 10 * second - 0.01)
+    assert alone.enter("a", [holder], [], 0, 0, now=NOW + 190, workers=1) is None
+
+
+def test_to_look_for_money_forgets_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many holders there are: money has nothing to do with minutes, neither as it enters nor later."""
+    monkeypatch.setattr(book_constants, "MOST_HOLDERS", 1)
+    alone, holder = Alone(), Holder("key:1", Limits(requests_per_minute=1))
+    alone.see(LINE.account, 40_000)
+    assert enter(alone, "a", holder) is None
+    assert alone.extend("a", [LINE], 1, 4) is None
+    assert alone.enter("b", [holder], [], 0, 0, now=NOW + 1, workers=4) == Over("requests", holder, 1, 60.0)

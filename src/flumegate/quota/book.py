@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -89,10 +89,10 @@ class Book:
         if not sheet.told:
             sheet.served, sheet.told = served, True
 
-    def sheets(self, names: Iterable[str], second: int) -> list[Sheet]:
+    def sheets(self, names: Sequence[str], second: int) -> list[Sheet]:
         """Return where holders are counted; from then on they are, with or without a limit."""
         known = self._sheets
-        if len(known) >= self._sweep_at:
+        if names and len(known) >= self._sweep_at:  # who looks for nobody may do so between a look and a count
             self._forget_quiet(second)
         return [known.setdefault(name, Sheet()) for name in names]
 

@@ -26,6 +26,7 @@ class Alone:
     def __init__(self) -> None:
         # All that is under way in this worker, wherever it was admitted.
         self._book = Book()
+        self._now = 0.0
         self._counted: dict[str, Stay] = {}
         self._left: dict[str, int] = {}
         self._told: dict[str, int] = {}
@@ -63,6 +64,7 @@ class Alone:
         for holder in holders:
             if holder.limits.max_requests and not self._life_left(holder, workers):
                 return Over("max_requests", holder, holder.limits.max_requests, None)
+        now = self._latest(now)
         shares = self._bound([_share(holder, workers) for holder in holders], (), now)
         leases = self._bound((), [self._leased_line(line, workers) for line in lines], now)
         over = shares.refused(tokens, 0, now)
@@ -82,13 +84,14 @@ class Alone:
 
     def count(self, request: str, holders: Sequence[Holder], tokens: int, now: float) -> None:
         """Count a request that was admitted elsewhere, whatever the limits say."""
+        now = self._latest(now)
         allowance = self._bound([Holder(holder.name, NO_LIMITS) for holder in holders], (), now)
         self._counted[request] = allowance.count(tokens, 0, int(now))
 
     def leave(self, request: str, tokens: int | None, now: float) -> None:
         """Give a request's place back, wherever it was admitted; None for tokens = as many as were expected."""
         if stay := self._counted.pop(request, None):
-            stay.leave(tokens, None, now)
+            stay.leave(tokens, None, self._latest(now))
 
     def extend(self, request: str, lines: Sequence[Line], micros: int, workers: int) -> Short | None:
         """Hold more for a request under way, wherever it was admitted; None = it is held."""
@@ -96,7 +99,7 @@ class Alone:
             if self._lease(line, workers) is None:
                 return Short(line, 0)
         if request not in self._leased:
-            leases = self._bound((), [self._leased_line(line, workers) for line in lines], 0.0)
+            leases = self._bound((), [self._leased_line(line, workers) for line in lines], self._now)
             self._leased[request] = leases.count(0, 0, 0)
         short = self._leased[request].extend(micros)
         return None if short is None else _told(short, lines)
@@ -114,6 +117,11 @@ class Alone:
                 self._left[account] -= lease
         self._leases, self._told, self._served = {}, {}, {}
         self._ledger, self._leased = Ledger(), {}
+
+    def _latest(self, now: float) -> float:
+        """Return a time that does not go back: each was read before Redis was asked, and some had to wait longer."""
+        self._now = max(self._now, now)
+        return self._now
 
     def _lease(self, line: Line, workers: int) -> int | None:
         lease = self._leases.get(line.account)

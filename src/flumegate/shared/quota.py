@@ -1,4 +1,4 @@
-"""Limits and budgets over all workers and machines, with the meaning of `quota.book` and `quota.ledger` together.
+"""Limits and budgets over all workers and machines, with the meaning of `quota.stay`.
 
 A request enters in one round trip, holds its place and money under a lease that its worker renews, and leaves once.
 While Redis is away nothing waits: the worker decides alone (`shared.alone`), remembers what Redis must be told, and
