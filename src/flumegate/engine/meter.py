@@ -86,6 +86,8 @@ class Meter:
         """Let requests enter elsewhere from now on; those under way leave where they have entered."""
         if self.shared is not None:
             self._left.add(self.shared)
+            # What was counted here before is not all any more: whoever enters here again begins from the records.
+            self.book, self.ledger = Book(), Ledger()
         self.shared = shared
 
     def enter(self, exchange: Exchange, access: Access | None, course: Course) -> bytes | Awaitable[bytes]:
@@ -217,7 +219,7 @@ class Meter:
         if stay is None:
             return
         exchange.stay = None
-        if exchange.stream:
+        if self._streams:  # a translation may have found since that it is none
             self._streams.pop(exchange.record_id, None)
         tokens, micros = record.input_tokens, record.cost_micros
         if record.output_tokens is not None:
@@ -246,7 +248,8 @@ class Meter:
         now = time()
         if now >= self._forget_at:
             self._forget_at = now + FORGET_SECONDS
-            self.ledger.forget(now - FORGET_SECONDS)
+            if self.ledger.forget(now - FORGET_SECONDS):
+                self.book.era = object()  # should the clock go back, nobody goes on with an account that is not there
         for shared in [each for each in self._left if not each.occupied]:
             self._left.remove(shared)
             self._begin(shared.close())

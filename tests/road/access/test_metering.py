@@ -8,15 +8,17 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from flumegate.engine import meter
 from flumegate.gates.digest import digest
 from flumegate.keytable import build
 from flumegate.quota.period import name_of
 from flumegate.records.access import Budget, Key, Limits, Project
 from flumegate.records.balance import Balance, Sought
-from flumegate.snapshot import Route, Target
-from rig.metered import MICROS_A_TOKEN, calls, chat, known
+from flumegate.snapshot import PriceRow, Provider, Route, Target
+from rig.metered import MICROS_A_TOKEN, PRICE, calls, chat, known
 from rig.mock import Mock, run_mock
 from rig.worker import PEPPER, Worker, run_worker, until
 
@@ -223,6 +225,36 @@ async def test_a_stream_that_outgrows_its_budget_is_ended(worker: Worker, mock: 
     assert b'"finish_reason":"stop"' not in reply.body
     assert mock.ended("nonce-outgrown")[0]["outcome"] == "client_closed"
     assert worker.app.held_micros() == 0
+
+
+async def test_what_only_says_that_it_streams_is_forgotten_when_it_has_ended(worker: Worker, mock: Mock) -> None:
+    """Embeddings never do, and a translation knows that only after the money is held."""
+    google = Provider("google", "gemini", "http", "127.0.0.1", mock.port, "/v1beta", ("gemini",), credential="sk-own")
+    snapshot = known(mock, models={"e": Route((Target("google", "m"),))}, prices=(PriceRow("google/*", PRICE),))
+    snapshot = msgspec.structs.replace(snapshot, providers={"google": google})
+    worker.apply(snapshot, {"sk-one": Key("k", budgets=(Budget("key:k", "total", 10**6),))})
+    reply = await worker.post("sk-one", {"model": "e", "input": "text", "stream": True}, "/v1/embeddings")
+    assert reply.status == 200
+    assert worker.app.held_micros() == 0
+    assert not worker.app._settlement.meter._streams
+
+
+async def test_a_clock_that_was_ahead_does_not_part_a_budget_in_two(
+    worker: Worker, mock: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was forgotten as past is opened anew for all of a project's keys when its day comes back."""
+    cost, now = 10 * MICROS_A_TOKEN, time.time()
+    account = f"project:p1@{name_of('day', now)}"
+    monkeypatch.setattr(meter, "time", lambda: now)
+    projects = {"p1": Project("p1", "one", budgets=(Budget("project:p1", "day", 2 * cost),))}
+    worker.apply(known(mock, projects=projects), {"sk-one": Key("k", "p1"), "sk-two": Key("l", "p1")})
+    assert (await worker.post("sk-one", chat("first", "tokens", max_tokens=10))).status == 200
+    monkeypatch.setattr(meter, "time", lambda: now + 3 * 86_400)
+    worker.app._settlement.meter.sweep()
+    monkeypatch.setattr(meter, "time", lambda: now)
+    worker.balance = Balance({}, {account: cost})
+    replies = [await worker.post(key, chat("back", "tokens", max_tokens=10)) for key in ("sk-two", "sk-one")]
+    assert [reply.status for reply in replies] == [200, 429]
 
 
 async def test_failures_cost_nothing(worker: Worker, mock: Mock) -> None:
