@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flumegate.dialects.expected import MOST_CHOICES, most_output_tokens
+from flumegate.dialects.expected import MOST_CHOICES, MOST_TOKENS, most_output_tokens
 
 UNSTATED = 4_096
 
@@ -26,6 +26,10 @@ UNSTATED = 4_096
         ({"n": 3}, 3 * UNSTATED),
         ({"generationConfig": {"candidateCount": 3}}, 3 * UNSTATED),
         ({"max_tokens": 7, "n": 10**9}, 7 * MOST_CHOICES),
+        ({"max_tokens": 9e3, "n": 2.0}, 18_000),
+        ({"max_tokens": 8_999.5}, 9_000),
+        ({"max_tokens": 2**62}, MOST_TOKENS),
+        ({"max_tokens": 1e300}, MOST_TOKENS),
     ],
 )
 def test_each_dialects_word_is_understood(body: dict[str, Any], most: int) -> None:
@@ -42,6 +46,8 @@ def test_each_dialects_word_is_understood(body: dict[str, Any], most: int) -> No
         {"options": {"num_predict": 1}},
         {"generationConfig": {"maxOutputTokens": 1}},
         {"n": 1, "generationConfig": {"candidateCount": 1}},
+        {"options": None, "generationConfig": 5},
+        {"options": "", "generationConfig": []},
     ],
 )
 def test_a_word_of_another_dialect_makes_nothing_cheaper(decoy: dict[str, Any]) -> None:

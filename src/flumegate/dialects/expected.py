@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
+
+_Inner = TypeVar("_Inner")
 
 
 class _Generation(msgspec.Struct, gc=False):
@@ -29,7 +35,11 @@ _decode = msgspec.json.Decoder(_Request).decode
 _decode_generation = msgspec.json.Decoder(_Generation).decode
 _decode_options = msgspec.json.Decoder(_Options).decode
 MOST_CHOICES = 128
+MOST_TOKENS = 1_000_000_000
+"""Of one answer: more than any has, and few enough that what all of them cost is a whole number in JSON and in Lua."""
 _NOTHING_STATED = _Request()
+_NO_GENERATION = _Generation()
+_NO_OPTIONS = _Options()
 
 
 def most_output_tokens(body: bytes, unstated: int) -> int:
@@ -46,10 +56,10 @@ def most_output_tokens(body: bytes, unstated: int) -> int:
         request = _decode(body)  # quicker than to look first whether one of the names is in it
         if request == _NOTHING_STATED:
             return unstated
-        generation = _decode_generation(request.generationConfig) if len(request.generationConfig) else _Generation()
-        options = _decode_options(request.options) if len(request.options) else _Options()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return unstated
+    generation = _inner(_decode_generation, request.generationConfig, _NO_GENERATION)
+    options = _inner(_decode_options, request.options, _NO_OPTIONS)
     stated = (
         request.max_completion_tokens,
         request.max_tokens,
@@ -58,8 +68,16 @@ def most_output_tokens(body: bytes, unstated: int) -> int:
         options.num_predict,
     )
     choices = max(_counts(request.n, generation.candidateCount), default=1)
-    return max(_counts(*stated), default=unstated) * min(choices, MOST_CHOICES)
+    return min(max(_counts(*stated), default=unstated), MOST_TOKENS) * min(choices, MOST_CHOICES)
+
+
+def _inner(decode: Callable[[msgspec.Raw], _Inner], raw: msgspec.Raw, nothing: _Inner) -> _Inner:
+    try:
+        return decode(raw) if len(raw) else nothing
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return nothing  # something else by that name, which unsays no other word
 
 
 def _counts(*values: object) -> list[int]:
-    return [value for value in values if type(value) is int and value > 0]
+    # Many servers take 9e3 for 9000.
+    return [math.ceil(value) for value in values if isinstance(value, int | float) and value > 0 and value is not True]

@@ -102,6 +102,27 @@ async def test_what_is_under_way_is_charged_where_it_was_held(pair: Pair, mock: 
     assert pair.redis.command("HGET", "fg:{flumegate}:holder:key:k", "active") == b"$1\r\n0\r\n"
 
 
+async def test_what_was_spent_over_redis_counts_where_there_is_none_any_more(pair: Pair, mock: Mock) -> None:
+    """A worker that counts alone again asks anew: what it knew of before is not all."""
+    cost = 10 * MICROS_A_TOKEN
+    keys = {"sk-one": Key("k", limits=Limits(max_requests=9), budgets=(Budget("key:k", "total", 2 * cost),))}
+    statuses = []
+    for spent, url in enumerate(("", pair.redis.url, "")):
+        pair.one.balance = Balance({"key:k": spent}, {"key:k@total": spent * cost})
+        pair.one.apply(known(mock, redis_url=url, redis_seconds=PATIENCE), keys)
+        statuses.append((await pair.one.post("sk-one", chat("again alone", "tokens", max_tokens=10))).status)
+    assert statuses == [200, 200, 429]
+    assert len(pair.one.asked) == 3
+
+
+async def test_more_money_than_there_is_is_refused(pair: Pair, mock: Mock) -> None:
+    """However long an answer is asked for: the sum still is a number everywhere."""
+    pair.apply(mock, {"sk-one": Key("k", budgets=(Budget("key:k", "total", 10**9),))})
+    for most in (2**62, 1e300):
+        refused = await pair.one.post("sk-one", chat("too much", "tokens", max_tokens=most, n=2**62))
+        assert (refused.status, refused.error()["code"]) == (429, "budget_exceeded")
+
+
 async def test_without_redis_requests_go_on(pair: Pair, mock: Mock) -> None:
     """Each worker then lets its share through; the known key is served, and nobody waits for long."""
     pair.apply(mock, {"sk-one": Key("k", limits=Limits(requests_per_minute=1_000))})
