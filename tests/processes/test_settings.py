@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,25 @@ def test_a_redis_that_keeps_all_or_cannot_be_asked_stops_no_start(
         elif state == "away":
             redis.kill()
         assert place.start().snapshot.redis_url == redis.url
+
+
+def test_a_name_server_that_stalls_does_not_hold_up_the_start(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for as long as for Redis itself, and no longer."""
+    monkeypatch.setattr(settings, "REDIS_SECONDS", 0.1)
+    asked, started = threading.Event(), threading.Event()
+
+    def stall(*_: object, **__: object) -> list[object]:
+        asked.set()
+        if not started.wait(5):
+            late.append("the start has waited for a name")
+        return []
+
+    late: list[str] = []
+    monkeypatch.setattr(socket, "getaddrinfo", stall)
+    place.write(redis={"url": "redis://redis.invalid:6379/0"})
+    try:
+        place.start()
+    finally:
+        started.set()
+    assert asked.is_set()
+    assert not late

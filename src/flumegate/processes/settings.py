@@ -361,10 +361,14 @@ def _refuse_evicting(loaded: Loaded) -> None:
         return
     from flumegate.shared.link import KEEPS_ALL, AwayError, Link  # noqa: PLC0415 - only who shares pays for the client
 
+    loop = asyncio.new_event_loop()
     try:
-        policy = asyncio.run(Link(url.reveal(), "flumegate", REDIS_SECONDS).policy())
+        policy = loop.run_until_complete(Link(url.reveal(), "flumegate", REDIS_SECONDS).policy())
     except AwayError:
         return
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())  # a turn in which the connection is let go of
+        loop.close()  # unlike `asyncio.run` it waits for no name server
     if policy not in ("", KEEPS_ALL):
         raise StartRefusedError(
             f"the Redis of redis.url throws away what budgets have spent when it is full (maxmemory-policy {policy}): "
