@@ -131,6 +131,17 @@ def test_a_second_outage_does_not_lease_the_same_money_twice() -> None:
     assert enter(alone, "b", micros=3_000) is None
 
 
+def test_what_began_in_an_earlier_outage_is_extended_on_the_lease_of_this_one() -> None:
+    """The earlier one is used up, and Redis knows of it."""
+    alone = Alone()
+    alone.see(LINE.account, 40_000)
+    assert enter(alone, "a", micros=2_000) is None
+    alone.end()
+    alone.see(LINE.account, 40_000)
+    assert alone.extend("a", [LINE], 500, 4) is None
+    assert enter(alone, "b", micros=1_501) == Short(LINE, 1_500)
+
+
 def test_what_was_seen_first_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many accounts cost no memory for ever."""
     monkeypatch.setattr(constants, "MOST_SEEN", 4)

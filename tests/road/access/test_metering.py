@@ -107,6 +107,14 @@ async def test_tokens_a_minute_count_what_was_used(worker: Worker, mock: Mock) -
     assert (refused.status, refused.error()["code"]) == (429, "rate_limit_exceeded")
 
 
+async def test_a_request_that_needs_more_than_a_minute_has_is_served_alone(worker: Worker, mock: Mock) -> None:
+    """Else it never were; what is left then is nothing, not less."""
+    worker.apply(known(mock), {"sk-one": Key("k", limits=Limits(requests_per_minute=9, tokens_per_minute=1))})
+    reply = await worker.post("sk-one", chat("more than a minute"))
+    assert (reply.status, reply.headers["x-ratelimit-remaining-tokens"]) == (200, "0")
+    assert (await worker.post("sk-one", chat("more than a minute"))).status == 429
+
+
 async def test_concurrency_is_a_lease_of_the_connection(worker: Worker, mock: Mock) -> None:
     """Two at once, the third refused; whoever ends, well or by leaving, makes room."""
     worker.apply(known(mock), {"sk-one": Key("k", limits=Limits(concurrency=2))})
@@ -242,19 +250,23 @@ async def test_what_only_says_that_it_streams_is_forgotten_when_it_has_ended(wor
 async def test_a_clock_that_was_ahead_does_not_part_a_budget_in_two(
     worker: Worker, mock: Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was forgotten as past is opened anew for all of a project's keys when its day comes back."""
+    """When its day comes back all of a project's keys count there again, also one that was used in days to come."""
     cost, now = 10 * MICROS_A_TOKEN, time.time()
     account = f"project:p1@{name_of('day', now)}"
     monkeypatch.setattr(meter, "time", lambda: now)
     projects = {"p1": Project("p1", "one", budgets=(Budget("project:p1", "day", 2 * cost),))}
-    worker.apply(known(mock, projects=projects), {"sk-one": Key("k", "p1"), "sk-two": Key("l", "p1")})
+    keys = {"sk-one": Key("k", "p1"), "sk-two": Key("l", "p1"), "sk-ahead": Key("m", "p1")}
+    worker.apply(known(mock, projects=projects), keys)
     assert (await worker.post("sk-one", chat("first", "tokens", max_tokens=10))).status == 200
     monkeypatch.setattr(meter, "time", lambda: now + 3 * 86_400)
+    assert (await worker.post("sk-ahead", chat("ahead", "tokens", max_tokens=10))).status == 200
     worker.app._settlement.meter.sweep()
     monkeypatch.setattr(meter, "time", lambda: now)
     worker.balance = Balance({}, {account: cost})
-    replies = [await worker.post(key, chat("back", "tokens", max_tokens=10)) for key in ("sk-two", "sk-one")]
-    assert [reply.status for reply in replies] == [200, 429]
+    replies = [
+        await worker.post(key, chat("back", "tokens", max_tokens=10)) for key in ("sk-two", "sk-one", "sk-ahead")
+    ]
+    assert [reply.status for reply in replies] == [200, 429, 429]
 
 
 async def test_failures_cost_nothing(worker: Worker, mock: Mock) -> None:
