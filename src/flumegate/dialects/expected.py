@@ -40,6 +40,7 @@ MOST_TOKENS = 1_000_000_000
 _NOTHING_STATED = _Request()
 _NO_GENERATION = _Generation()
 _NO_OPTIONS = _Options()
+_NUMBERS = (int, float)
 
 
 def most_output_tokens(body: bytes, unstated: int) -> int:
@@ -58,8 +59,11 @@ def most_output_tokens(body: bytes, unstated: int) -> int:
             return unstated
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return unstated
-    generation = _inner(_decode_generation, request.generationConfig, _NO_GENERATION)
-    options = _inner(_decode_options, request.options, _NO_OPTIONS)
+    generation, options = _NO_GENERATION, _NO_OPTIONS
+    if len(request.generationConfig):
+        generation = _inner(_decode_generation, request.generationConfig, _NO_GENERATION)
+    if len(request.options):
+        options = _inner(_decode_options, request.options, _NO_OPTIONS)
     stated = (
         request.max_completion_tokens,
         request.max_tokens,
@@ -68,16 +72,17 @@ def most_output_tokens(body: bytes, unstated: int) -> int:
         options.num_predict,
     )
     choices = max(_counts(request.n, generation.candidateCount), default=1)
-    return min(max(_counts(*stated), default=unstated), MOST_TOKENS) * min(choices, MOST_CHOICES)
+    most = min(max(_counts(*stated), default=unstated), MOST_TOKENS)
+    return math.ceil(most) * math.ceil(min(choices, MOST_CHOICES))
 
 
 def _inner(decode: Callable[[msgspec.Raw], _Inner], raw: msgspec.Raw, nothing: _Inner) -> _Inner:
     try:
-        return decode(raw) if len(raw) else nothing
+        return decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return nothing  # something else by that name, which unsays no other word
 
 
-def _counts(*values: object) -> list[int]:
+def _counts(*values: object) -> list[float]:
     # Many servers take 9e3 for 9000.
-    return [math.ceil(value) for value in values if isinstance(value, int | float) and value > 0 and value is not True]
+    return [value for value in values if isinstance(value, _NUMBERS) and value > 0 and value is not True]
