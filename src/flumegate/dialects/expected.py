@@ -40,7 +40,6 @@ MOST_TOKENS = 1_000_000_000
 _NOTHING_STATED = _Request()
 _NO_GENERATION = _Generation()
 _NO_OPTIONS = _Options()
-_NUMBERS = (int, float)
 
 
 def most_output_tokens(body: bytes, unstated: int) -> int:
@@ -85,4 +84,6 @@ def _inner(decode: Callable[[msgspec.Raw], _Inner], raw: msgspec.Raw, nothing: _
 
 def _counts(*values: object) -> list[float]:
     # Many servers take 9e3 for 9000.
-    return [value for value in values if isinstance(value, _NUMBERS) and value > 0 and value is not True]
+    return [
+        value for value in values if value is not None and (type(value) is int or type(value) is float) and value > 0
+    ]
