@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,71 +193,87 @@ EQUAL_RATE = 5_000
 
 def measure_unary(bench: Bench, subjects: list[Subject]) -> Figures:
     """Closed loop: requests/s, processor time a request, how full the core was, what others took of it."""
-    gathered = Gathered(bench, "unary")
-    with bench.upstream(streamed=False) as port:
-        for subject in bench.in_turns(subjects, bench.settings.rounds):
-            if subject.name in gathered.failed:
-                continue
-            with gathered.attempt(subject), bench.running(subject, port, streamed=False) as running:
-                bench.window(running, bench.settings.warm_up_seconds)
-                window = bench.window(running, bench.settings.window_seconds)
-                gathered.add(
-                    subject,
-                    {
-                        "rate": window.rate,
-                        "cpu_us": window.cpu_us,
-                        "busy_percent": window.used_seconds / window.seconds * 100,
-                        "foreign_percent": window.foreign_seconds / window.seconds * 100,
-                    },
-                )
-    return gathered.medians()
+
+    def measure(_subject: Subject, running: Running, _upstream: int) -> Sample:
+        bench.window(running, bench.settings.warm_up_seconds)
+        window = bench.window(running, bench.settings.window_seconds)
+        return {
+            "rate": window.rate,
+            "cpu_us": window.cpu_us,
+            "busy_percent": window.used_seconds / window.seconds * 100,
+            "foreign_percent": window.foreign_seconds / window.seconds * 100,
+        }
+
+    return _gathered(bench, "unary", subjects, bench.settings.rounds, measure).medians()
+
+
+def measure_equal(bench: Bench, subjects: list[Subject]) -> Figures:
+    """Open loop at one rate for all: processor time a request, where nobody is slower than the other.
+
+    At its own limit a slower subject lets upstream and load fall asleep between two requests, and wakes them itself
+    with the next one: what it does costs more there than it takes.
+    """
+
+    def measure(_subject: Subject, running: Running, _upstream: int) -> Sample:
+        bench.window(running, bench.settings.warm_up_seconds)
+        used = sum(map(machine.exact_cpu_seconds, running.metered))
+        found = _paced(bench, running, list(running.beside.values()), EQUAL_RATE)
+        used = sum(map(machine.exact_cpu_seconds, running.metered)) - used
+        return {"cpu_us": used / found["sent"] * 1e6}
+
+    return _gathered(bench, "equal", subjects, bench.settings.rounds, measure).medians()
 
 
 def measure_streams(bench: Bench, subjects: list[Subject]) -> Figures:
     """200 streams at 50 events/s: processor time an event, time to the first event, events lost."""
-    gathered = Gathered(bench, "sse")
-    with bench.upstream(streamed=True) as port:
-        for subject in bench.in_turns(subjects, bench.settings.stream_rounds):
-            if subject.name in gathered.failed:
-                continue
-            with gathered.attempt(subject), bench.running(subject, port, streamed=True) as running:
-                found = bench.generator(
-                    "load_stream",
-                    running,
-                    streamed=True,
-                    seconds=bench.settings.stream_seconds,
-                    pids=running.metered,
-                )
-                gathered.add(
-                    subject,
-                    {
-                        "rate": found["events"] / found["seconds"],
-                        "cpu_us": found["cpu_seconds"] / found["events"] * 1e6,
-                        "first_p50_ms": found["first_event_p50_ms"],
-                        "first_p99_ms": found["first_event_p99_ms"],
-                        "streams": found["streams"],
-                        "lost": found["lost"],
-                        "failed": found["failed"],
-                    },
-                )
+
+    def measure(_subject: Subject, running: Running, _upstream: int) -> Sample:
+        seconds = bench.settings.stream_seconds
+        found = bench.generator("load_stream", running, streamed=True, seconds=seconds, pids=running.metered)
+        return {
+            "rate": found["events"] / found["seconds"],
+            "cpu_us": found["cpu_seconds"] / found["events"] * 1e6,
+            "first_p50_ms": found["first_event_p50_ms"],
+            "first_p99_ms": found["first_event_p99_ms"],
+            "streams": found["streams"],
+            "lost": found["lost"],
+            "failed": found["failed"],
+        }
+
+    gathered = _gathered(bench, "sse", subjects, bench.settings.stream_rounds, measure, streamed=True)
     return gathered.medians(worst=("lost", "failed"))
 
 
 def measure_latency(bench: Bench, subjects: list[Subject], capacities: dict[str, float]) -> Figures:
     """Open loop at half of each subject's own capacity: what it adds to the direct upstream at the same rate."""
-    gathered = Gathered(bench, "latency")
     rates: dict[str, float] = {}
-    with bench.upstream(streamed=False) as port:
-        for subject in bench.in_turns(subjects, bench.settings.latency_rounds):
+
+    def measure(subject: Subject, running: Running, upstream: int) -> Sample:
+        if subject.name not in rates:
+            rates[subject.name] = (capacities.get(subject.name) or _capacity(bench, running)) / 2
+        return _added(bench, subject, running, upstream, rates)
+
+    return _gathered(bench, "latency", subjects, bench.settings.latency_rounds, measure).medians()
+
+
+def _gathered(
+    bench: Bench,
+    section: str,
+    subjects: list[Subject],
+    rounds: int,
+    measure: Callable[[Subject, Running, int], Sample],
+    *,
+    streamed: bool = False,
+) -> Gathered:
+    """Measure each subject in its turn, started afresh before an upstream on the port that is told."""
+    gathered = Gathered(bench, section)
+    with bench.upstream(streamed=streamed) as port:
+        for subject in bench.in_turns(subjects, rounds):
             if subject.name in gathered.failed:
                 continue
-            with gathered.attempt(subject), bench.running(subject, port, streamed=False) as running:
-                if subject.name not in rates:
-                    capacity = capacities.get(subject.name) or _capacity(bench, running)
-                    rates[subject.name] = capacity / 2
-                sample = _added(bench, subject, running, port, rates)
-                gathered.add(subject, sample)
-    return gathered.medians()
+            with gathered.attempt(subject), bench.running(subject, port, streamed=streamed) as running:
+                gathered.add(subject, measure(subject, running, port))
+    return gathered
 
 
 def _capacity(bench: Bench, running: Running) -> float:
@@ -310,26 +326,6 @@ def _paced(bench: Bench, running: Running, beside: list[int], rate: float) -> Sa
             "requests/s: latencies over failures would mean nothing"
         )
     return found
-
-
-def measure_equal(bench: Bench, subjects: list[Subject]) -> Figures:
-    """Open loop at one rate for all: processor time a request, where nobody is slower than the other.
-
-    At its own limit a slower subject lets upstream and load fall asleep between two requests, and wakes them itself
-    with the next one: what it does costs more there than it takes.
-    """
-    gathered = Gathered(bench, "equal")
-    with bench.upstream(streamed=False) as port:
-        for subject in bench.in_turns(subjects, bench.settings.rounds):
-            if subject.name in gathered.failed:
-                continue
-            with gathered.attempt(subject), bench.running(subject, port, streamed=False) as running:
-                bench.window(running, bench.settings.warm_up_seconds)
-                used = sum(map(machine.exact_cpu_seconds, running.metered))
-                found = _paced(bench, running, list(running.beside.values()), EQUAL_RATE)
-                used = sum(map(machine.exact_cpu_seconds, running.metered)) - used
-                gathered.add(subject, {"cpu_us": used / found["sent"] * 1e6})
-    return gathered.medians()
 
 
 def measure_memory(bench: Bench, gateway: Subject) -> Figures:

@@ -178,5 +178,5 @@ class Exchange:
 
     @property
     def is_answered(self) -> bool:
-        """Whether a provider was asked and its answer is a success: only then a request costs something."""
+        """Whether a provider was asked and answers with success: else a request costs only what the provider says."""
         return self.sent is not None and 200 <= self.status < 300

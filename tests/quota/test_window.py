@@ -19,7 +19,7 @@ def admit(window: Window, now: float, tokens: int, limit: int) -> bool:
     """Count tokens if they fit."""
     if window.wait_for_tokens(now, tokens, limit):
         return False
-    window.add(now, 0, tokens)
+    window.add(now, tokens)
     return True
 
 
@@ -68,7 +68,7 @@ def test_who_waits_as_long_as_told_finds_room(steps: list[tuple[float, int]], li
     window, now = Window(), 1_000.0
     for pause, counted in steps:
         now += pause
-        window.add(now, 0, counted)
+        window.add(now, counted)
         wait = window.wait_for_tokens(now, amount, limit)
         assert 0 <= wait <= MINUTE + 1
         if wait > 0.001:
@@ -83,7 +83,7 @@ def test_all_of_it_is_there_again_once_a_minute_has_passed() -> None:
     """As a whole: what was counted late in a second, and what was counted early in it."""
     window = Window()
     assert used(window, 5.0) == 0
-    window.add(5.5, 0, 4)
+    window.add(5.5, 4)
     assert window.wait_for_tokens(5.5, 7, 10) == 60.5
     assert (used(window, 65.9), used(window, 66.0)) == (4, 0)
     assert window.wait_for_tokens(70.0, 100, 10) == 0.0
@@ -92,8 +92,8 @@ def test_all_of_it_is_there_again_once_a_minute_has_passed() -> None:
 def test_what_is_given_back_is_taken_from_where_it_was_counted() -> None:
     """A long request that took less than expected does not free what others have used since."""
     window = Window()
-    window.add(10.0, 0, 900)
-    window.add(50.0, 0, 500)
+    window.add(10.0, 900)
+    window.add(50.0, 500)
     window.give_back(10, 60.0, 800)
     assert used(window, 60.0) == 600
     window.give_back(10, 60.0, 800)
@@ -110,7 +110,7 @@ def test_a_clock_that_goes_back_refills_nothing(steps: list[tuple[float, int]], 
     window, now = Window(), 200_000.0
     for pause, amount in steps:
         now += pause
-        window.add(now, 0, amount)
+        window.add(now, amount)
     before = used(window, now)
     assert used(window, now - jump) == before
     assert used(window, now - jump + MINUTE + 1) == 0 or jump < 1
@@ -119,8 +119,10 @@ def test_a_clock_that_goes_back_refills_nothing(steps: list[tuple[float, int]], 
 def test_requests_are_counted_beside_tokens() -> None:
     """Each with a limit and a wait of its own; what was used is let go together."""
     window = Window()
-    window.add(10.0, 2, 500)
-    window.add(12.5, 1, 0)
+    window.add(10.0, 500)
+    window.requests += 2
+    window.add(12.5, 0)
+    window.requests += 1
     assert (window.requests, window.tokens) == (3, 500)
     assert window.wait_for_request(12.5, 4) == 0.0
     assert window.wait_for_request(12.5, 3) == 58.5
@@ -136,8 +138,8 @@ def test_requests_are_counted_beside_tokens() -> None:
 def test_no_more_is_given_back_than_was_counted() -> None:
     """In the second of the moment as in those before it."""
     window = Window()
-    window.add(10.0, 0, 5)
-    window.add(11.0, 0, 7)
+    window.add(10.0, 5)
+    window.add(11.0, 7)
     window.give_back(11, 11.5, 100)
     assert used(window, 11.5) == 5
     window.give_back(9, 11.5, 100)

@@ -159,6 +159,18 @@ async def test_an_admitted_request_knows_what_is_left(quotas: Quotas, redis: Red
     assert quota.rooms("c") == []
 
 
+async def test_it_is_occupied_by_who_is_about_to_enter(quotas: Quotas) -> None:
+    """Also while something else is asked in between; whoever is inside occupies it, whoever has left does not."""
+    quota = quotas()
+    told = [quota.occupied]
+    with quota.entering():
+        told.append(quota.occupied)
+        assert await quota.enter("a", [KEY], [], 0, 0, NOW) is None
+    told.append(quota.occupied)
+    await quota.leave("a", 0, 0, NOW)
+    assert [*told, quota.occupied] == [False, True, True, False]
+
+
 async def test_accounts_outlive_their_period_and_do_not_stay_for_ever(quotas: Quotas, redis: Redis) -> None:
     """A clock that goes back over midnight finds what was spent; a month later nothing is left."""
     quota, ends = quotas(), time.time() + 1_000

@@ -150,14 +150,15 @@ class Meter:
                 exchange.record_id, allowance.holders, allowance.lines, stay.tokens, stay.held, monotonic()
             )
 
-        refused = await enter()
-        if isinstance(refused, Unknown):
-            balance = await self._told(refused)
-            for name in refused.holders:
-                await shared.tell(name, balance.requests.get(name, 0))
-            for account, ends_at in _ends(refused, allowance):
-                await shared.open(account, balance.micros.get(recorded(account), 0), ends_at)
+        with shared.entering():
             refused = await enter()
+            if isinstance(refused, Unknown):
+                balance = await self._told(refused)
+                for name in refused.holders:
+                    await shared.tell(name, balance.requests.get(name, 0))
+                for account, ends_at in _ends(refused, allowance):
+                    await shared.open(account, balance.micros.get(recorded(account), 0), ends_at)
+                refused = await enter()
         if refused is not None:
             raise refusal(refused, allowance, time())
         exchange.stay = stay

@@ -225,7 +225,7 @@ class Stay(msgspec.Struct, eq=False, gc=False):
         for sheet in allowance.sheets:
             sheet.active -= 1
             if more > 0:
-                sheet.add(now, 0, more)
+                sheet.add(now, more)
             elif more:
                 if sheet.second == self.second:
                     sheet.tokens += more

@@ -66,10 +66,9 @@ class Window:
         del past[:gone]
         self._past_requests, self._past_tokens = self.requests, self.tokens
 
-    def add(self, now: float, requests: int, tokens: int) -> None:
-        """Count something, whether there is room or not."""
+    def add(self, now: float, tokens: int) -> None:
+        """Count tokens, whether there is room or not."""
         self._turn_to(now)
-        self.requests += requests
         self.tokens += tokens
 
     def give_back(self, counted_in: int, now: float, tokens: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from flumegate.quota.book import Holder, LimitName, Over, Room, limit_of
@@ -65,6 +65,7 @@ class SharedQuota:
         self._workers = workers
         self._clock = clock
         self._stays: dict[str, _Stay] = {}
+        self._entering = 0
         self._owed: list[Argument] = []
         self._doubtful: dict[str, None] = {}
         self._sums: dict[str, int] = {}
@@ -78,8 +79,17 @@ class SharedQuota:
 
     @property
     def occupied(self) -> bool:
-        """Whether a request that entered here is under way."""
-        return bool(self._stays)
+        """Whether a request that entered here is under way, or one is about to enter."""
+        return bool(self._stays or self._entering)
+
+    @contextlib.contextmanager
+    def entering(self) -> Iterator[None]:
+        """Be occupied by a request that is about to enter: it may have to ask elsewhere in between."""
+        self._entering += 1
+        try:
+            yield
+        finally:
+            self._entering -= 1
 
     def start(self) -> None:
         """Keep leases alive, and look after Redis when it is away."""
