@@ -223,9 +223,9 @@ class Meter:
         if self._streams:  # a translation may have found since that it is none
             self._streams.pop(exchange.record_id, None)
         tokens, micros = record.input_tokens, record.cost_micros
-        if record.output_tokens is not None:
+        if record.output_tokens is not None and not record.cache_status:
             tokens = record.output_tokens + (tokens or 0)
-        elif not exchange.is_answered:
+        elif not exchange.is_answered:  # nor is one that shares another's answer
             tokens = micros = 0
         if type(stay) is Stay:
             stay.leave(tokens, micros, monotonic())

@@ -17,7 +17,7 @@ from flumegate.keytable import build
 from flumegate.quota.period import name_of
 from flumegate.records.access import Budget, Key, Limits, Project
 from flumegate.records.balance import Balance, Sought
-from flumegate.snapshot import PriceRow, Provider, Route, Target
+from flumegate.snapshot import PriceRow, Provider, Route, Snapshot, Target
 from rig.metered import MICROS_A_TOKEN, PRICE, calls, chat, known
 from rig.mock import Mock, run_mock
 from rig.worker import PEPPER, Worker, run_worker, until
@@ -324,3 +324,32 @@ async def test_a_budget_that_was_removed_and_is_set_again_knows_what_was_spent_b
         reply = await worker.post("sk-one", chat(f"again-{since}", "tokens", max_tokens=10))
         assert reply.status == (429 if spent else 200)
     assert worker.asked == [Sought((), ("key:k@total",))] * 2
+
+
+async def test_who_shares_another_requests_answer_has_taken_nothing(worker: Worker) -> None:
+    """Neither tokens nor money: the one that travelled has, also where the provider counts an output of nothing."""
+    released = asyncio.Event()
+    answer = b'{"object":"list","data":[],"usage":{"prompt_tokens":400,"completion_tokens":0,"total_tokens":400}}'
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await released.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer))
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        up = Provider("up", "openai_compatible", "http", "127.0.0.1", port, "/v1", ("openai",), credential="sk-own")
+        route = Route((Target("up", "e"),), coalesce=True)
+        worker.apply(Snapshot(1, {"up": up}, models={"e": route}), {"sk-one": Key("k", limits=Limits(0, 10_000))})
+        asked = [
+            asyncio.create_task(worker.post("sk-one", {"model": "e", "input": "text"}, "/v1/embeddings"))
+            for _ in range(3)
+        ]
+        await until(lambda: worker.app.active_of("key:k") == 3)
+        released.set()
+        assert [(await each).status for each in asked] == [200] * 3
+        await until(lambda: worker.app.active_of("key:k") == 0)
+        last = await worker.post("sk-one", {"model": "e", "input": "text"}, "/v1/embeddings")
+    assert 9_500 < int(last.headers["x-ratelimit-remaining-tokens"]) < 9_600
