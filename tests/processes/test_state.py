@@ -161,7 +161,7 @@ def test_a_database_that_is_away_makes_keys_stale_and_later_expired(
 
 
 def test_another_database_in_its_place_is_read_anew(tmp_path: Path, watch: Watch) -> None:
-    """Also if it is at the same count of changes."""
+    """Also if it is at the same count of changes. The old one's log, which a reader left, is moved away with it."""
     path = tmp_path / "flumegate.db"
     with opened(f"sqlite:///{path}") as database, opened(f"sqlite:///{tmp_path / 'other.db'}") as other:
         add_key(database, PEPPER, ONE, "k1")
@@ -169,7 +169,10 @@ def test_another_database_in_its_place_is_read_anew(tmp_path: Path, watch: Watch
         first = watched.next()
         add_key(other, PEPPER, TWO, "k2")
         other.close()
-        database.close()
+        with database.reader():
+            database.close()
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            path.with_name(name).rename(tmp_path / f"away-{name}")
         (tmp_path / "other.db").rename(path)
         while (second := watched.next()).state == first.state or second.keys_are != CURRENT:
             pass
