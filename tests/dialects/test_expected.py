@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flumegate.dialects.expected import MOST_CHOICES, MOST_TOKENS, most_output_tokens
 
@@ -70,3 +72,13 @@ def test_what_is_no_request_states_nothing(body: bytes) -> None:
 
 def test_what_is_nested_too_deeply_states_nothing() -> None:
     assert most_output_tokens(b'{"max_tokens": ' + b"[" * 100_000, UNSTATED) == UNSTATED
+
+
+_WORDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n")
+
+
+@given(st.dictionaries(st.sampled_from(_WORDS), st.none() | st.booleans() | st.integers() | st.floats(-9, 9e12)))
+def test_the_quick_look_and_the_close_one_say_the_same(body: dict[str, Any]) -> None:
+    """Options that state nothing make it look closely."""
+    quick = most_output_tokens(json.dumps(body).encode(), UNSTATED)
+    assert quick == most_output_tokens(json.dumps(body | {"options": {}}).encode(), UNSTATED)

@@ -11,6 +11,17 @@ import msgspec
 _Inner = TypeVar("_Inner")
 
 
+class _Plain(msgspec.Struct, gc=False):
+    """A request that says no more of its answer's length than most do; any other is refused, and looked at closely."""
+
+    max_tokens: int = 0
+    max_completion_tokens: int = 0
+    max_output_tokens: int = 0
+    n: int = 1
+    generationConfig: None = None  # noqa: N815 - named as on the wire
+    options: None = None
+
+
 class _Generation(msgspec.Struct, gc=False):
     maxOutputTokens: object = None  # noqa: N815 - named as on the wire
     candidateCount: object = None  # noqa: N815 - likewise
@@ -31,13 +42,13 @@ class _Request(msgspec.Struct, gc=False):
     n: object = None
 
 
+_decode_plain = msgspec.json.Decoder(_Plain).decode
 _decode = msgspec.json.Decoder(_Request).decode
 _decode_generation = msgspec.json.Decoder(_Generation).decode
 _decode_options = msgspec.json.Decoder(_Options).decode
 MOST_CHOICES = 128
 MOST_TOKENS = 1_000_000_000
 """Of one answer: more than any has, and few enough that what all of them cost is a whole number in JSON and in Lua."""
-_NOTHING_STATED = _Request()
 _NO_GENERATION = _Generation()
 _NO_OPTIONS = _Options()
 
@@ -53,9 +64,22 @@ def most_output_tokens(body: bytes, unstated: int) -> int:
         unstated: for each answer whose length is not stated.
     """
     try:
-        request = _decode(body)  # quicker than to look first whether one of the names is in it
-        if request == _NOTHING_STATED:
-            return unstated
+        plain = _decode_plain(body)  # quicker than to look first whether one of the names is in it
+    except msgspec.ValidationError:
+        return _look_closely(body, unstated)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return unstated
+    most = max(plain.max_tokens, plain.max_completion_tokens, plain.max_output_tokens)
+    if most <= 0:
+        most = unstated
+    elif most > MOST_TOKENS:
+        most = MOST_TOKENS
+    return most if plain.n <= 1 else most * min(plain.n, MOST_CHOICES)
+
+
+def _look_closely(body: bytes, unstated: int) -> int:
+    try:
+        request = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return unstated
     generation, options = _NO_GENERATION, _NO_OPTIONS
