@@ -88,6 +88,7 @@ class Meter:
             self._left.add(self.shared)
             # What was counted here before is not all any more: whoever enters here again begins from the records.
             self.book, self.ledger = Book(), Ledger()
+        self.book.era = object()  # whoever is bound here looks whether it still counts
         self.shared = shared
 
     def enter(self, exchange: Exchange, access: Access | None, course: Course) -> bytes | Awaitable[bytes]:
@@ -99,37 +100,37 @@ class Meter:
             GatewayError: 429, a limit or a budget is reached; 403, a price is not known. Awaiting raises the same, and
                 503 where what was spent cannot be known now.
         """
-        unix_time = time()
+        now = monotonic()
+        second = int(now)
         allowance = NOTHING if access is None else access.allowance
-        if not allowance.begins <= unix_time < allowance.ends and access is not None:
-            allowance = access.allow(unix_time)
-        if exchange.snapshot.model_budgets and (more := _model_budgets(exchange, access)):
-            allowance = allowance.beside(more, unix_time)
-        if not allowance.metered:
-            return b""
+        if allowance.second != second or allowance.era is not self.book.era or exchange.snapshot.model_budgets:
+            unix_time = time()
+            allowance = _allowance(exchange, access, unix_time)
+            if not allowance.metered:
+                return b""
+            if self.shared is not None:
+                return self._enter_shared(exchange, course, allowance, self.shared)
+            if unknown := self._bind(allowance, now, unix_time):
+                return self._enter_told(exchange, access, course, allowance, unknown)
         tokens = len(exchange.body) // BYTES_A_TOKEN
         micros = self._expected(exchange, course, tokens) if allowance.lines else 0
-        if self.shared is not None:
-            return self._enter_shared(exchange, SharedStay(allowance, tokens, micros, 0, self.shared))
-        now = monotonic()
-        if allowance.era is not self.book.era and (unknown := self._bind(allowance, now)):
-            return self._enter_told(exchange, access, course, allowance, unknown)
-        second = int(now)
         stay = allowance.enter(tokens, micros, second)
         if stay is None:
             if refused := allowance.refused(tokens, micros, now):
-                raise refusal(refused, allowance, unix_time)
+                raise refusal(refused, allowance, time())
             stay = allowance.count(tokens, micros, second)
         exchange.stay = stay
         if exchange.stream and allowance.lines:
             self._streams[exchange.record_id] = exchange
         return rooms_left(allowance)
 
-    def _bind(self, allowance: Allowance, now: float) -> Unknown | None:
-        unknown = allowance.bind(self.book, self.ledger, now)
-        if unknown is None:
-            allowance.form = room_form(allowance)
-        return unknown
+    def _bind(self, allowance: Allowance, now: float, unix_time: float) -> Unknown | None:
+        if unknown := allowance.bind(self.book, self.ledger, now):
+            return unknown
+        allowance.form = room_form(allowance)
+        if allowance.ends - unix_time < 1:  # it may end within this second: every request looks at the clock
+            allowance.second = None
+        return None
 
     async def _enter_told(
         self, exchange: Exchange, access: Access | None, course: Course, allowance: Allowance, unknown: Unknown
@@ -142,8 +143,12 @@ class Meter:
         lines = self.enter(exchange, access, course)
         return lines if isinstance(lines, bytes) else await lines  # another day has begun meanwhile
 
-    async def _enter_shared(self, exchange: Exchange, stay: SharedStay) -> bytes:
-        shared, allowance = stay.shared, stay.allowance
+    async def _enter_shared(
+        self, exchange: Exchange, course: Course, allowance: Allowance, shared: SharedQuota
+    ) -> bytes:
+        tokens = len(exchange.body) // BYTES_A_TOKEN
+        micros = self._expected(exchange, course, tokens) if allowance.lines else 0
+        stay = SharedStay(allowance, tokens, micros, 0, shared)
 
         async def enter() -> Over | Short | Unknown | None:
             return await shared.enter(
@@ -292,6 +297,16 @@ def _end_if_spent(short: Short, stay: Stay, passage: Passage, cost: int) -> None
 def _ends(unknown: Unknown, allowance: Allowance) -> list[tuple[str, float]]:
     """Return the accounts that nobody has opened, each with the end of its period."""
     return [(line.account, line.ends_at) for line in allowance.lines if line.account in unknown.accounts]
+
+
+def _allowance(exchange: Exchange, access: Access | None, unix_time: float) -> Allowance:
+    """Return what a request is subject to at a time; it may not be bound yet."""
+    allowance = NOTHING if access is None else access.allowance
+    if access is not None and not allowance.begins <= unix_time < allowance.ends:
+        allowance = access.allow(unix_time)
+    if exchange.snapshot.model_budgets and (more := _model_budgets(exchange, access)):
+        allowance = allowance.beside(more, unix_time)
+    return allowance
 
 
 def _model_budgets(exchange: Exchange, access: Access | None) -> tuple[Budget, ...]:

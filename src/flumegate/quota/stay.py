@@ -41,6 +41,7 @@ class Allowance:
         funds: each of them with what may be spent of it.
         strictest: each with the line that says so.
         era: of the book, when it was bound; None = it is not.
+        second: in which it was last bound; None = look at everything anew.
         form: the header lines of an answer, with places for numbers, where that is kept ready.
     """
 
@@ -56,6 +57,7 @@ class Allowance:
         "holders",
         "lines",
         "metered",
+        "second",
         "sheets",
         "strictest",
     )
@@ -72,10 +74,23 @@ class Allowance:
         self.funds: tuple[tuple[Account, int], ...] = ()
         self.strictest: tuple[Line, ...] = ()
         self.era: object = None
+        self.second: int | None = None
         self.form = b""
 
     def bind(self, book: Book, ledger: Ledger, now: float) -> Unknown | None:
-        """Find where it is counted; what is returned must be told or opened first, then it is tried again."""
+        """Find where it is counted, and let go there what lies behind the last minute.
+
+        What is returned must be told or opened first, then it is tried again.
+        """
+        if self.era is not book.era and (unknown := self._find(book, ledger, now)):
+            return unknown
+        self.second = second = int(now)
+        for sheet in self.sheets:
+            if sheet.second != second:
+                sheet.turn(second)
+        return None
+
+    def _find(self, book: Book, ledger: Ledger, now: float) -> Unknown | None:
         unknown = Unknown(ledger.unknown(self.lines), book.unknown(self.holders))
         if unknown.accounts or unknown.holders:
             return unknown
@@ -101,11 +116,9 @@ class Allowance:
         Args:
             tokens: what it is expected to take.
             micros: what it is expected to cost at most.
-            second: of a clock that does not go back.
+            second: in which it was bound.
         """
         for sheet, requests, most_tokens, active, served in self.bounds:
-            if sheet.second != second:
-                sheet.turn(second)
             if (
                 sheet.requests >= requests
                 or sheet.active >= active
