@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flumegate.dialects import envelope
+from flumegate.dialects.expected import most_output_tokens, read_bounds
 from flumegate.errors import INVALID_REQUEST, GatewayError
 from rig import cuts
 
@@ -47,12 +48,19 @@ def test_anything_but_an_object_is_refused(value: object) -> None:
 
 
 @cuts.law
-@given(st.dictionaries(st.sampled_from(["messages", "stream", "stream_options", "x"]), JSON))
+@given(st.dictionaries(st.sampled_from(["messages", "stream", "stream_options", "max_tokens", "n", "options"]), JSON))
 def test_only_the_model_is_judged(members: dict[str, object]) -> None:
-    """Whatever the other members hold, an upstream shall say what it thinks of them."""
-    seen = envelope.read(json.dumps({**members, "model": "m"}).encode())
+    """Whatever the other members hold, an upstream shall say what it thinks of them; their bounds are what they are."""
+    body = json.dumps({**members, "model": "m"}).encode()
+    seen = envelope.read(body)
     assert seen.model == "m"
     assert isinstance(bool(seen.stream), bool)
+    assert most_output_tokens(seen, 4_096) == most_output_tokens(read_bounds(body), 4_096)
+
+
+def test_a_number_beyond_all_numbers_is_left_to_the_upstream() -> None:
+    seen = envelope.read(b'{"model":"m","max_tokens":1e999}')
+    assert (seen.model, seen.max_tokens) == ("m", None)
 
 
 def test_options_that_nobody_understands_are_left_alone() -> None:

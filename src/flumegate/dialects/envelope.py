@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from flumegate.dialects.expected import Bounds, read_bounds
 from flumegate.errors import INVALID_REQUEST, GatewayError
 from flumegate.wire import splice
 
@@ -23,12 +24,16 @@ class StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
 
 
-class Envelope(msgspec.Struct, gc=False):
-    """What the gateway must know of a request to route it."""
+class Envelope(Bounds, gc=False):
+    """What the gateway must know of a request to route it, and to hold money for it."""
 
     model: str = ""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+
+
+class Unread(Envelope, gc=False):
+    """What is known of a request whose body was not looked into."""
 
 
 class _Loose(msgspec.Struct, gc=False):
@@ -83,7 +88,10 @@ def _read_loosely(body: bytes) -> Envelope:
             INVALID_REQUEST, "invalid_model", "'model' must be a string, such as \"gpt-4o\".", param="model"
         )
     return Envelope(
-        model=loose.model or "", stream=bool(loose.stream), stream_options=StreamOptions(include_usage=True)
+        **msgspec.structs.asdict(read_bounds(body)),
+        model=loose.model or "",
+        stream=bool(loose.stream),
+        stream_options=StreamOptions(include_usage=True),
     )
 
 

@@ -13,7 +13,8 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from flumegate.catalog.rates import cost_micros
-from flumegate.dialects.expected import most_output_tokens
+from flumegate.dialects.envelope import Envelope
+from flumegate.dialects.expected import most_output_tokens, read_bounds
 from flumegate.engine.asks import BYTES_A_TOKEN
 from flumegate.engine.notices import refusal, room_form, room_lines, rooms_left, tightest, unknown_balance
 from flumegate.errors import FORBIDDEN, GatewayError
@@ -91,7 +92,9 @@ class Meter:
         self.book.era = object()  # whoever is bound here looks whether it still counts
         self.shared = shared
 
-    def enter(self, exchange: Exchange, access: Access | None, course: Course) -> bytes | Awaitable[bytes]:
+    def enter(
+        self, exchange: Exchange, access: Access | None, course: Course, seen: Envelope
+    ) -> bytes | Awaitable[bytes]:
         """Hold a request's place and money; return the header lines that tell what is left of the tightest rates.
 
         An awaitable of them must be awaited: somebody has to be asked first.
@@ -109,11 +112,11 @@ class Meter:
             if not allowance.metered:
                 return b""
             if self.shared is not None:
-                return self._enter_shared(exchange, course, allowance, self.shared)
+                return self._enter_shared(exchange, course, seen, allowance, self.shared)
             if unknown := self._bind(allowance, now, unix_time):
-                return self._enter_told(exchange, access, course, allowance, unknown)
+                return self._enter_told(exchange, access, course, seen, allowance, unknown)
         tokens = len(exchange.body) // BYTES_A_TOKEN
-        micros = self._expected(exchange, course, tokens) if allowance.lines else 0
+        micros = _expected(exchange, course, seen, tokens) if allowance.lines else 0
         stay = allowance.enter(tokens, micros, second)
         if stay is None:
             if refused := allowance.refused(tokens, micros, now):
@@ -133,21 +136,27 @@ class Meter:
         return None
 
     async def _enter_told(
-        self, exchange: Exchange, access: Access | None, course: Course, allowance: Allowance, unknown: Unknown
+        self,
+        exchange: Exchange,
+        access: Access | None,
+        course: Course,
+        seen: Envelope,
+        allowance: Allowance,
+        unknown: Unknown,
     ) -> bytes:
         balance = await self._told(unknown)
         for name in unknown.holders:
             self.book.tell(name, balance.requests.get(name, 0))
         for account, ends_at in _ends(unknown, allowance):
             self.ledger.open(account, balance.micros.get(recorded(account), 0), ends_at)
-        lines = self.enter(exchange, access, course)
+        lines = self.enter(exchange, access, course, seen)
         return lines if isinstance(lines, bytes) else await lines  # another day has begun meanwhile
 
     async def _enter_shared(
-        self, exchange: Exchange, course: Course, allowance: Allowance, shared: SharedQuota
+        self, exchange: Exchange, course: Course, seen: Envelope, allowance: Allowance, shared: SharedQuota
     ) -> bytes:
         tokens = len(exchange.body) // BYTES_A_TOKEN
-        micros = self._expected(exchange, course, tokens) if allowance.lines else 0
+        micros = _expected(exchange, course, seen, tokens) if allowance.lines else 0
         stay = SharedStay(allowance, tokens, micros, 0, shared)
 
         async def enter() -> Over | Short | Unknown | None:
@@ -192,39 +201,11 @@ class Meter:
         async with self._turns:
             return await self.ask(sought)
 
-    def _expected(self, exchange: Exchange, course: Course, input_tokens: int) -> int:
-        """Return what is held for a request: the dearest of its targets, at the most that its answer may have.
-
-        Raises:
-            GatewayError: 403, a target's price is not known.
-        """
-        endpoint = exchange.endpoint
-        answers = endpoint is not None and endpoint.does == "answer"
-        output = most_output_tokens(exchange.body, DEFAULT_OUTPUT_TOKENS if answers else 0)
-        if course.flat is not None:
-            input_rate, output_rate = course.flat
-            return -(-(input_tokens * input_rate + output * output_rate) // 1_000_000)
-        dearest = 0
-        for candidate in course.candidates:
-            price = candidate.price
-            cost = None if price is None else cost_micros(price, input_tokens, output)
-            if cost is None:
-                raise GatewayError(
-                    FORBIDDEN,
-                    "price_unknown",
-                    f"What {candidate.health.name!r} costs is not known, so it cannot be used on a budget. "
-                    "Whoever runs this gateway can state it under 'prices'.",
-                    param="model",
-                )
-            dearest = max(dearest, cost)
-        return dearest
-
-    def settle(self, exchange: Exchange, record: Record) -> None:
-        """Give back what a request held and enter what it used; called once for every Record."""
-        stay = exchange.stay
+    def settle(self, exchange: Exchange, record: Record, now: float) -> None:
+        """Give back what a request held and enter what it used; called once for every Record, at a monotonic time."""
+        stay, exchange.stay = exchange.stay, None
         if stay is None:
             return
-        exchange.stay = None
         if self._streams:  # a translation may have found since that it is none
             self._streams.pop(exchange.record_id, None)
         tokens, micros = record.input_tokens, record.cost_micros
@@ -232,10 +213,10 @@ class Meter:
             tokens = record.output_tokens + (tokens or 0)
         elif not exchange.is_answered:  # nor is one that shares another's answer
             tokens = micros = 0
-        if type(stay) is Stay:
-            stay.leave(tokens, micros, monotonic())
-        elif isinstance(stay, SharedStay):
-            self._begin(stay.shared.leave(exchange.record_id, tokens, micros, monotonic()))
+        if isinstance(stay, SharedStay):
+            self._begin(stay.shared.leave(exchange.record_id, tokens, micros, now))
+        else:
+            stay.leave(tokens, micros, now)
 
     def _begin(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(telling)
@@ -287,6 +268,35 @@ class Meter:
             stay.held += missing
         else:
             _end_if_spent(short, stay, passage, cost)
+
+
+def _expected(exchange: Exchange, course: Course, seen: Envelope, input_tokens: int) -> int:
+    """Return what is held for a request: the dearest of its targets, at the most that its answer may have.
+
+    Raises:
+        GatewayError: 403, a target's price is not known.
+    """
+    endpoint = exchange.endpoint
+    answers = endpoint is not None and endpoint.does == "answer"
+    bounds = seen if type(seen) is Envelope else read_bounds(exchange.body)
+    output = most_output_tokens(bounds, DEFAULT_OUTPUT_TOKENS if answers else 0)
+    if course.flat is not None:
+        input_rate, output_rate = course.flat
+        return -(-(input_tokens * input_rate + output * output_rate) // 1_000_000)
+    dearest = 0
+    for candidate in course.candidates:
+        price = candidate.price
+        cost = None if price is None else cost_micros(price, input_tokens, output)
+        if cost is None:
+            raise GatewayError(
+                FORBIDDEN,
+                "price_unknown",
+                f"What {candidate.health.name!r} costs is not known, so it cannot be used on a budget. "
+                "Whoever runs this gateway can state it under 'prices'.",
+                param="model",
+            )
+        dearest = max(dearest, cost)
+    return dearest
 
 
 def _end_if_spent(short: Short, stay: Stay, passage: Passage, cost: int) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import random
 
 from flumegate import log
-from flumegate.dialects.envelope import Envelope
+from flumegate.dialects.envelope import Envelope, Unread
 from flumegate.engine import local
 from flumegate.engine.asks import follow_rules, set_deadline
 from flumegate.engine.checks import Checks
@@ -35,7 +35,7 @@ from flumegate.routing.planner import Planner
 from flumegate.snapshot import Snapshot
 from flumegate.upstream.pool import Upstream
 
-NOTHING_READ = Envelope()
+NOTHING_READ = Unread()
 
 
 class Engine:
@@ -119,7 +119,7 @@ class Engine:
             if (access is not None and not access.free) or exchange.snapshot.model_budgets:
                 if access is None or not access.any_model:
                     permit(exchange)
-                lines = self.settlement.meter.enter(exchange, access, course)
+                lines = self.settlement.meter.enter(exchange, access, course, seen)
                 extra += lines if isinstance(lines, bytes) else await lines
             if exchange.special or course.timeout is not None:
                 set_deadline(exchange, course.timeout)

@@ -59,9 +59,10 @@ class Settlement:
         self._spool.write([frame(_encode(record)) for record in records])
         for record in records:
             self._tally.count(record)
+        now = monotonic()
         for (exchange, _, _), record in zip(ended, records, strict=True):
             if exchange.stay is not None:
-                self.meter.settle(exchange, record)
+                self.meter.settle(exchange, record, now)
         contents = [_content_of(exchange) for exchange, _, _ in ended if exchange.response_body is not None]
         if contents:
             self._spool.write_content([frame(_encode(content)) for content in contents])
