@@ -19,7 +19,7 @@ from bench.problem import BenchError
 from bench.sections import QUICK, Bench, Figures, Settings
 from bench.subjects import SUBJECTS, Subject
 
-SECTIONS = ("unary", "equal", "sse", "latency", "memory", "start", "keys")
+SECTIONS = ("unary", "added", "sse", "latency", "memory", "start", "keys")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 UNARY_ONLY = ("gateway-routed", "gateway-models", "gateway-keys")
 UNBURDENED = ("gateway-full", "gateway-translated", *UNARY_ONLY)
@@ -44,6 +44,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="about two minutes, without peers; writes no file")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="N more requests, for the worker's memory")
     parser.add_argument("--rounds", type=int, default=None, help="rounds of the unary section")
+    parser.add_argument("--turns", type=int, default=None, help="turns of the section of what is added")
     parser.add_argument(
         "--write", action="store_true", help=f"write {RESULTS.name} even if not everything was measured"
     )
@@ -71,15 +72,15 @@ def _measure(bench: Bench, only: list[str], subjects: list[Subject]) -> dict[str
     by_name = {subject.name: subject for subject in subjects}
     gateway = by_name.get("gateway")
     for name in SECTIONS:
-        needed = {"memory": "gateway", "start": "gateway", "keys": "gateway-keys"}.get(name)
+        needed = {"added": "gateway", "memory": "gateway", "start": "gateway", "keys": "gateway-keys"}.get(name)
         if name not in only or (needed is not None and needed not in by_name):
             continue
         print(f"{name}:", flush=True)
         if name == "unary":
             measured[name] = sections.measure_unary(bench, subjects)
-        elif name == "equal":
-            ours = [subject for subject in subjects if subject.name in ("gateway", *UNARY_ONLY)]
-            measured[name] = sections.measure_equal(bench, ours)
+        elif gateway and name == "added":
+            others = [subject for subject in subjects if subject.name in UNARY_ONLY]
+            measured[name] = sections.measure_added(bench, gateway, others)
         elif name == "sse":
             streaming = [subject for subject in subjects if subject.name not in UNARY_ONLY]
             measured[name] = sections.measure_streams(bench, streaming)
@@ -102,6 +103,8 @@ def run(arguments: Sequence[str]) -> int:
     settings = dataclasses.replace(QUICK if options.quick else Settings(), soak_requests=options.soak)
     if options.rounds:
         settings = dataclasses.replace(settings, rounds=options.rounds)
+    if options.turns:
+        settings = dataclasses.replace(settings, turns=options.turns)
     programs.ensure()
     cores = machine.choose_cores()
     with tempfile.TemporaryDirectory(prefix="flumegate-bench-", ignore_cleanup_errors=True) as folder:

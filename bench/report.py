@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench import keys
-from bench.sections import EQUAL_RATE, Figures
+from bench.sections import AGAIN, Figures
 from bench.subjects import Subject
 from bench.targets import Verdict
 
@@ -42,7 +42,7 @@ def sections(measured: Measured, subjects: Sequence[Subject]) -> str:
         part(measured[name], subjects)
         for name, part in (
             ("unary", _unary),
-            ("equal", _equal),
+            ("added", _added),
             ("sse", _streams),
             ("latency", _latency),
             ("memory", _memory),
@@ -103,18 +103,22 @@ def _unary(figures: Figures, subjects: Sequence[Subject]) -> str:
     )
 
 
-def _equal(figures: Figures, subjects: Sequence[Subject]) -> str:
-    plain = figures.get("gateway", {}).get("cpu_us")
+def _added(figures: Figures, subjects: Sequence[Subject]) -> str:
+    titles = {subject.name: subject.title for subject in subjects}
     rows = [
-        [subject.title, f"{row['cpu_us']:.1f}", "-" if plain is None else f"{row['cpu_us'] - plain:+.1f}"]
-        for subject in subjects
-        if (row := figures.get(subject.name))
+        [
+            f"{titles['gateway']}, once more" if name == AGAIN else titles[name],
+            f"{row['cpu_us']:.1f}",
+            "-" if name == "gateway" else f"{row['added_us']:+.1f}",
+            "-" if name == "gateway" else f"± {row['error_us']:.1f}",
+        ]
+        for name, row in figures.items()
     ]
     return (
-        "## Unary, open loop at one rate\n\n"
-        f"{EQUAL_RATE:,} requests/s for each; the worker's processor time a request, and what it is beside the\n"
-        "plain gateway's. At its own limit a slower subject wakes upstream and load more often, and pays for that.\n\n"
-        + table(["", "CPU µs", "added µs"], rows)
+        "## Unary, what is added to a request\n\n"
+        "Closed loop, 64 connections, all of them up at once and asked in turns of a second: the worker's processor\n"
+        "time a request, and the median of what it is beside the plain gateway's in the same turn, with its error.\n\n"
+        + table(["", "CPU µs", "added µs", "error"], rows)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -16,6 +17,17 @@ def median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def error_of_median(values: Sequence[float]) -> float:
+    """Return the standard error of the median, from the middle half of the values, so that outliers do not count.
+
+    For normal values half of them lie within 0.6745 deviations of the middle, and a median scatters 1.2533 times as
+    much as a mean.
+    """
+    middle = median(values)
+    deviation = median([abs(value - middle) for value in values]) / 0.6745
+    return 1.2533 * deviation / math.sqrt(len(values))
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from bench.launch import free_port, output_of
 from bench.load_unary import Window
 from bench.machine import Cores
 from bench.problem import BenchError
-from bench.samples import median, slope
+from bench.samples import error_of_median, median, slope
 from bench.subjects import COMMAND, DIRECT, Place, Running, Subject, gateway_process
 from bench.upstreams import upstream
 
@@ -41,6 +42,8 @@ QUIET_TURNS = 3
 QUIET_SHARE = 0.1
 """Control counts as quiet after so many turns with less than this share of a core."""
 STORED_SECONDS = 180.0
+AGAIN = "again"
+"""The plain gateway a second time, in the section of what is added."""
 _END_SECONDS = 20.0
 _FIRST_ANSWER_SECONDS = 20.0
 
@@ -50,6 +53,7 @@ class Settings:
     """How long and how often; the defaults are those of a full run."""
 
     rounds: int = 5
+    turns: int = 60
     window_seconds: float = 6.0
     warm_up_seconds: float = 1.0
     stream_rounds: int = 3
@@ -66,6 +70,7 @@ class Settings:
 
 QUICK = Settings(
     rounds=1,
+    turns=3,
     window_seconds=2.0,
     warm_up_seconds=0.5,
     stream_rounds=1,
@@ -187,10 +192,6 @@ class Gathered:
         }
 
 
-EQUAL_RATE = 5_000
-"""Requests a second: a quarter of what the gateway can do."""
-
-
 def measure_unary(bench: Bench, subjects: list[Subject]) -> Figures:
     """Closed loop: requests/s, processor time a request, how full the core was, what others took of it."""
 
@@ -207,21 +208,33 @@ def measure_unary(bench: Bench, subjects: list[Subject]) -> Figures:
     return _gathered(bench, "unary", subjects, bench.settings.rounds, measure).medians()
 
 
-def measure_equal(bench: Bench, subjects: list[Subject]) -> Figures:
-    """Open loop at one rate for all: processor time a request, where nobody is slower than the other.
+def measure_added(bench: Bench, plain: Subject, others: list[Subject]) -> Figures:
+    """Closed loop, one second for each in turns while all are up: processor time a request beside the plain one's.
 
-    At its own limit a slower subject lets upstream and load fall asleep between two requests, and wakes them itself
-    with the next one: what it does costs more there than it takes.
+    From one second to the next the machine moves less than from one start to another, so the median of what each is
+    beside its neighbours of the same turn tells microseconds. The plain one runs twice: that row says how exact it is.
     """
-
-    def measure(_subject: Subject, running: Running, _upstream: int) -> Sample:
-        bench.window(running, bench.settings.warm_up_seconds)
-        used = sum(map(machine.exact_cpu_seconds, running.metered))
-        found = _paced(bench, running, list(running.beside.values()), EQUAL_RATE)
-        used = sum(map(machine.exact_cpu_seconds, running.metered)) - used
-        return {"cpu_us": used / found["sent"] * 1e6}
-
-    return _gathered(bench, "equal", subjects, bench.settings.rounds, measure).medians()
+    runs: dict[str, Running] = {}
+    costs: dict[str, list[float]] = {}
+    with bench.upstream(streamed=False) as port, contextlib.ExitStack() as stack:
+        for name, subject in [(plain.name, plain), (AGAIN, plain), *((each.name, each) for each in others)]:
+            print(f"  starting {subject.title}", flush=True)
+            runs[name] = stack.enter_context(bench.running(subject, port, streamed=False))
+            bench.window(runs[name], bench.settings.warm_up_seconds)
+        order = list(runs)
+        for number in range(bench.settings.turns):
+            print(f"  turn {number + 1} of {bench.settings.turns}", end="\r", flush=True)
+            random.shuffle(order)
+            for name in order:
+                used = sum(map(machine.exact_cpu_seconds, runs[name].metered))
+                window = bench.window(runs[name], 1.0)
+                used = sum(map(machine.exact_cpu_seconds, runs[name].metered)) - used
+                costs.setdefault(name, []).append(used / window.requests * 1e6)
+    figures: Figures = {}
+    for name, values in costs.items():
+        added = [value - base for value, base in zip(values, costs[plain.name], strict=True)]
+        figures[name] = {"cpu_us": median(values), "added_us": median(added), "error_us": error_of_median(added)}
+    return figures
 
 
 def measure_streams(bench: Bench, subjects: list[Subject]) -> Figures:

@@ -51,7 +51,7 @@ def judge(measured: Mapping[str, Figures], peers: list[str]) -> list[Verdict]:
     """
     unary, streams = measured.get("unary", {}), measured.get("sse", {})
     memory, start = measured.get("memory", {}), measured.get("start", {})
-    crowded = measured.get("keys", {})
+    crowded, added = measured.get("keys", {}), measured.get("added", {})
     fastest = max((unary[name]["rate"] for name in peers if name in unary), default=None)
     rate = _figure(unary, "gateway", "rate")
     return [
@@ -80,17 +80,17 @@ def judge(measured: Mapping[str, Figures], peers: list[str]) -> list[Verdict]:
             _ratio(_figure(streams, "gateway-translated", "cpu_us"), _figure(streams, "nginx", "cpu_us"))
         ),
         Target("routing: processor time that a choice of three targets adds to a request", 3.0, " µs", digits=1).judge(
-            _difference(unary, "gateway-routed")
+            _figure(added, "gateway-routed", "added_us")
         ),
         Target("routing: processor time that 10,000 models add to a request", 3.0, " µs", digits=1).judge(
-            _difference(unary, "gateway-models")
+            _figure(added, "gateway-models", "added_us")
         ),
         Target(
             f"keys: processor time that key check, limits and a budget add to a request, with {_KEYS}",
             6.0,
             " µs",
             digits=1,
-        ).judge(_difference(unary, "gateway-keys")),
+        ).judge(_figure(added, "gateway-keys", "added_us")),
         Target(
             f"keys: worker's memory with {_KEYS} (60 MB + 300 B a key)",
             60 + keys.COUNT * 300 / 1e6,
@@ -119,12 +119,6 @@ def judge(measured: Mapping[str, Figures], peers: list[str]) -> list[Verdict]:
 
 def _figure(figures: Figures, subject: str, name: str) -> float | None:
     return figures.get(subject, {}).get(name)
-
-
-def _difference(figures: Figures, subject: str) -> float | None:
-    """Return what a subject's request costs more than the plain gateway's, in µs."""
-    one, other = _figure(figures, subject, "cpu_us"), _figure(figures, "gateway", "cpu_us")
-    return one - other if one is not None and other is not None else None
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:

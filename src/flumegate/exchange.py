@@ -8,7 +8,9 @@ is still on its way.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from flumegate.records.request import Attempt
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from flumegate.routing.plan import Plan
     from flumegate.snapshot import Snapshot
     from flumegate.wire.headers import Headers
+
+
+_LATER: Any = None
+"""Stands for what the door fills in at once."""
 
 
 class Reply(Protocol):
@@ -86,10 +92,10 @@ class Upload(Protocol):
         """Replace bytes of what `peek` returns; the announced length follows."""
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request. Times are seconds of the event loop's clock; `started_at` is Unix time.
 
-    Defaults stand on the class: an exchange pays only for what it sets.
+    A structure, because a plain object with more than thirty attributes gets a dictionary of its own.
     """
 
     # Filled by the door.
@@ -98,17 +104,17 @@ class Exchange:
     path: bytes
     query: bytes
     """With its question mark, or empty."""
-    headers: Headers
-    picked: dict[bytes, bytes]
+    headers: Headers = _LATER
+    picked: dict[bytes, bytes] = _LATER
     """The few fields that the gateway itself reads, by lower-case name."""
     special: bool = False
     """One of those fields asks for more than any request does; where it is False, none need be looked for."""
-    snapshot: Snapshot
-    started: float
-    started_at: float
-    record_id: str
-    request_id: bytes
-    client: str
+    snapshot: Snapshot = _LATER
+    started: float = 0.0
+    started_at: float = 0.0
+    record_id: str = ""
+    request_id: bytes = b""
+    client: str = ""
     body: bytes = b""
     """As the client sent it, without its coding; every attempt has a body of its own (see `engine.outgoing`)."""
     upload: Upload | None = None
@@ -169,12 +175,6 @@ class Exchange:
     client_abort: bool = False
     settled: bool = False
     ended: float = 0.0
-
-    def __init__(self, reply: Reply, method: bytes, path: bytes, query: bytes) -> None:
-        self.reply = reply
-        self.method = method
-        self.path = path
-        self.query = query
 
     @property
     def is_answered(self) -> bool:
