@@ -80,7 +80,10 @@ def _measure(bench: Bench, only: list[str], subjects: list[Subject]) -> dict[str
             measured[name] = sections.measure_unary(bench, subjects)
         elif gateway and name == "added":
             others = [subject for subject in subjects if subject.name in UNARY_ONLY]
-            measured[name] = sections.measure_added(bench, gateway, others)
+            try:
+                measured[name] = sections.measure_added(bench, gateway, others)
+            except BenchError as problem:
+                bench.remark(f"{name}: {problem}")
         elif name == "sse":
             streaming = [subject for subject in subjects if subject.name not in UNARY_ONLY]
             measured[name] = sections.measure_streams(bench, streaming)

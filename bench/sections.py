@@ -215,21 +215,22 @@ def measure_added(bench: Bench, plain: Subject, others: list[Subject]) -> Figure
     beside its neighbours of the same turn tells microseconds. The plain one runs twice: that row says how exact it is.
     """
     runs: dict[str, Running] = {}
-    costs: dict[str, list[float]] = {}
     with bench.upstream(streamed=False) as port, contextlib.ExitStack() as stack:
         for name, subject in [(plain.name, plain), (AGAIN, plain), *((each.name, each) for each in others)]:
             print(f"  starting {subject.title}", flush=True)
             runs[name] = stack.enter_context(bench.running(subject, port, streamed=False))
             bench.window(runs[name], bench.settings.warm_up_seconds)
         order = list(runs)
+        costs: dict[str, list[float]] = {name: [] for name in order}
         for number in range(bench.settings.turns):
-            print(f"  turn {number + 1} of {bench.settings.turns}", end="\r", flush=True)
+            if number % 10 == 0:
+                print(f"  turn {number + 1} of {bench.settings.turns}", flush=True)
             random.shuffle(order)
             for name in order:
                 used = sum(map(machine.exact_cpu_seconds, runs[name].metered))
                 window = bench.window(runs[name], 1.0)
                 used = sum(map(machine.exact_cpu_seconds, runs[name].metered)) - used
-                costs.setdefault(name, []).append(used / window.requests * 1e6)
+                costs[name].append(used / window.requests * 1e6)
     figures: Figures = {}
     for name, values in costs.items():
         added = [value - base for value, base in zip(values, costs[plain.name], strict=True)]
