@@ -269,6 +269,18 @@ async def test_a_clock_that_was_ahead_does_not_part_a_budget_in_two(
     assert [reply.status for reply in replies] == [200, 429, 429]
 
 
+async def test_a_day_ends_for_the_next_request(worker: Worker, mock: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the one before it came in the same second, after whose look at the clock nobody looks again."""
+    cost, midnight = 10 * MICROS_A_TOKEN, 1_795_305_600.0
+    worker.apply(known(mock), {"sk-one": Key("k", budgets=(Budget("key:k", "day", cost),))})
+    monkeypatch.setattr(meter, "monotonic", lambda: 1_000.0)
+    statuses = []
+    for unix_time in (midnight - 0.9, midnight - 0.001, midnight, midnight):
+        monkeypatch.setattr(meter, "time", lambda now=unix_time: now)
+        statuses.append((await worker.post("sk-one", chat("midnight", "tokens", max_tokens=10))).status)
+    assert statuses == [200, 429, 200, 429]
+
+
 async def test_failures_cost_nothing(worker: Worker, mock: Mock) -> None:
     """Refused by the provider, or never reached: what was held is given back whole."""
     routes = {"bad": Route((Target("up", "m+status=400"),)), "tokens": Route((Target("up", "m+tokens=10"),))}
