@@ -83,6 +83,7 @@ def _measure(bench: Bench, only: list[str], subjects: list[Subject]) -> dict[str
             try:
                 measured[name] = sections.measure_added(bench, gateway, others)
             except BenchError as problem:
+                measured[name] = {}
                 bench.remark(f"{name}: {problem}")
         elif name == "sse":
             streaming = [subject for subject in subjects if subject.name not in UNARY_ONLY]

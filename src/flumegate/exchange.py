@@ -176,6 +176,10 @@ class Exchange(msgspec.Struct, eq=False):
     settled: bool = False
     ended: float = 0.0
 
+    def __repr__(self) -> str:
+        """Name it: all of it holds credentials and bodies, which no log is to see."""
+        return f"<Exchange {self.record_id}>"
+
     @property
     def is_answered(self) -> bool:
         """Whether a provider was asked and answers with success: else a request costs only what the provider says."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flumegate.dialects import envelope
-from flumegate.dialects.expected import most_output_tokens, read_bounds
+from flumegate.dialects.expected import Bounds, most_output_tokens, read_bounds
 from flumegate.errors import INVALID_REQUEST, GatewayError
 from rig import cuts
 
@@ -58,9 +58,20 @@ def test_only_the_model_is_judged(members: dict[str, object]) -> None:
     assert most_output_tokens(seen, 4_096) == most_output_tokens(read_bounds(body), 4_096)
 
 
-def test_a_number_beyond_all_numbers_is_left_to_the_upstream() -> None:
-    seen = envelope.read(b'{"model":"m","max_tokens":1e999}')
-    assert (seen.model, seen.max_tokens) == ("m", None)
+@pytest.mark.parametrize("word", [b"1e999", b'"\xff"', b'["\xff", [1e999]]', b'{"\xff": 1}', b"9" * 5_000, b"[[],[]]"])
+@pytest.mark.parametrize("name", Bounds.__struct_fields__)
+def test_words_about_the_answers_length_are_not_judged(name: str, word: bytes) -> None:
+    """They are kept as they stand, and the rest of the envelope is what it is without them."""
+    seen = envelope.read(b'{"model":"m","%b":%b,"stream_options":{"include_usage":false}}' % (name.encode(), word))
+    assert (seen.model, seen.stream) == ("m", None)
+    assert seen.stream_options == envelope.StreamOptions(include_usage=False)
+    assert bytes(getattr(seen, name)) == word
+    assert most_output_tokens(seen, 4_096) == 4_096
+
+
+def test_a_stream_that_nobody_speaks_of_stays_so() -> None:
+    """Some endpoints stream by default, whatever else in the body is strange."""
+    assert envelope.read(b'{"model":"m","stream_options":5}').stream is None
 
 
 def test_options_that_nobody_understands_are_left_alone() -> None:

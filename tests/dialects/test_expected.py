@@ -69,6 +69,13 @@ def test_a_name_in_escapes_is_the_same_name() -> None:
     assert most_in(b'{"m\\u0061x_tokens": 9000, "\\u006e": 2}', UNSTATED) == 18_000
 
 
+@pytest.mark.parametrize("noise", [b"1e999", b'"\xff"', b"[1e999]", b"9" * 5_000])
+def test_a_word_that_is_no_number_unsays_no_other(noise: bytes) -> None:
+    for where in (b'"max_output_tokens": %b', b'"options": {"num_predict": %b}', b'"options": %b'):
+        body = b'{"n": 4, "max_completion_tokens": 50000, %b}' % (where % noise)
+        assert most_in(body, UNSTATED) == 200_000
+
+
 @pytest.mark.parametrize("body", [b"", b"max", b'{"max_tokens": 5', b'{"max_tokens": "\xff"}', b'["max_tokens"]'])
 def test_what_is_no_request_states_nothing(body: bytes) -> None:
     assert most_in(body, UNSTATED) == UNSTATED

@@ -90,7 +90,7 @@ def _read_loosely(body: bytes) -> Envelope:
     return Envelope(
         **msgspec.structs.asdict(read_bounds(body)),
         model=loose.model or "",
-        stream=bool(loose.stream),
+        stream=None if loose.stream is None else bool(loose.stream),
         stream_options=StreamOptions(include_usage=True),
     )
 

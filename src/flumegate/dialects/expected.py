@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
 _Inner = TypeVar("_Inner")
-_ABSENT: Any = None
-"""In place of what is read as it stands: the decoder has no word for "or nothing" there."""
+if TYPE_CHECKING:
+    AsItStands: TypeAlias = msgspec.Raw | None
+else:
+    AsItStands = msgspec.Raw  # its decoder knows no "or None" here, but takes None for what is not there
 
 
 class Bounds(msgspec.Struct, gc=False):
-    """The members of all dialects that bound an answer."""
+    """The members of all dialects that bound an answer, as they stand in the body: nobody here may judge them."""
 
-    max_tokens: object = None
-    max_completion_tokens: object = None
-    max_output_tokens: object = None
-    n: object = None
-    generationConfig: msgspec.Raw = _ABSENT  # noqa: N815 - named as on the wire
-    options: msgspec.Raw = _ABSENT
+    max_tokens: AsItStands = None
+    max_completion_tokens: AsItStands = None
+    max_output_tokens: AsItStands = None
+    n: AsItStands = None
+    generationConfig: AsItStands = None  # noqa: N815 - named as on the wire
+    options: AsItStands = None
 
 
 class _Generation(msgspec.Struct, gc=False):
-    maxOutputTokens: object = None  # noqa: N815 - named as on the wire
-    candidateCount: object = None  # noqa: N815 - likewise
+    maxOutputTokens: AsItStands = None  # noqa: N815 - named as on the wire
+    candidateCount: AsItStands = None  # noqa: N815 - likewise
 
 
 class _Options(msgspec.Struct, gc=False):
-    num_predict: object = None
+    num_predict: AsItStands = None
 
 
 _decode = msgspec.json.Decoder(Bounds).decode
+_decode_whole = msgspec.json.Decoder(int).decode
+_decode_number = msgspec.json.Decoder(int | float).decode  # many servers take 9e3 for 9000
 _decode_generation = msgspec.json.Decoder(_Generation).decode
 _decode_options = msgspec.json.Decoder(_Options).decode
+_NO_GENERATION = _Generation()
+_NO_OPTIONS = _Options()
 MOST_CHOICES = 128
 MOST_TOKENS = 1_000_000_000
 """Of one answer: more than any has, and few enough that what all of them cost is a whole number in JSON and in Lua."""
@@ -60,7 +67,7 @@ def most_output_tokens(bounds: Bounds, unstated: int) -> int:
         unstated: for each answer whose length is not stated.
     """
     # Nearly all requests have one of these words, or none.
-    if bounds.n is None and bounds.options is _ABSENT and bounds.generationConfig is _ABSENT:
+    if bounds.n is None and bounds.options is None and bounds.generationConfig is None:
         most, completion, output = bounds.max_tokens, bounds.max_completion_tokens, bounds.max_output_tokens
         if most is None and (completion is None or output is None):
             stated = output if completion is None else completion
@@ -70,34 +77,44 @@ def most_output_tokens(bounds: Bounds, unstated: int) -> int:
             return _look_closely(bounds, unstated)
         if stated is None:
             return unstated
-        if type(stated) is int and 0 < stated <= MOST_TOKENS:
-            return stated
+        try:
+            whole = _decode_whole(stated)
+        except msgspec.ValidationError:
+            whole = 0
+        if 0 < whole <= MOST_TOKENS:
+            return whole
     return _look_closely(bounds, unstated)
 
 
 def _look_closely(bounds: Bounds, unstated: int) -> int:
-    generation, options = _inner(_decode_generation, bounds.generationConfig), _inner(_decode_options, bounds.options)
-    stated = [bounds.max_completion_tokens, bounds.max_tokens, bounds.max_output_tokens]
-    if generation is not None:
-        stated.append(generation.maxOutputTokens)
-    if options is not None:
-        stated.append(options.num_predict)
-    choices = max(_counts(bounds.n, None if generation is None else generation.candidateCount), default=1)
+    generation = _inner(_decode_generation, bounds.generationConfig, _NO_GENERATION)
+    options = _inner(_decode_options, bounds.options, _NO_OPTIONS)
+    stated = (
+        bounds.max_tokens,
+        bounds.max_completion_tokens,
+        bounds.max_output_tokens,
+        generation.maxOutputTokens,
+        options.num_predict,
+    )
     most = min(max(_counts(*stated), default=unstated), MOST_TOKENS)
-    return math.ceil(most) * math.ceil(min(choices, MOST_CHOICES))
+    choices = min(max(_counts(bounds.n, generation.candidateCount), default=1), MOST_CHOICES)
+    return math.ceil(most) * math.ceil(choices)
 
 
-def _inner(decode: Callable[[msgspec.Raw], _Inner], raw: msgspec.Raw) -> _Inner | None:
-    if raw is _ABSENT:
-        return None
+def _inner(decode: Callable[[msgspec.Raw], _Inner], raw: msgspec.Raw | None, nothing: _Inner) -> _Inner:
+    if raw is None:
+        return nothing
     try:
         return decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return None  # something else by that name, which unsays no other word
+        return nothing  # something else by that name, which unsays no other word
 
 
-def _counts(*values: object) -> list[float]:
-    # Many servers take 9e3 for 9000.
-    return [
-        value for value in values if value is not None and (type(value) is int or type(value) is float) and value > 0
-    ]
+def _counts(*raws: msgspec.Raw | None) -> list[float]:
+    """Return the numbers above zero; what is none says nothing."""
+    counts: list[float] = []
+    for raw in raws:
+        if raw is not None:
+            with suppress(msgspec.DecodeError):
+                counts.append(_decode_number(raw))
+    return [count for count in counts if count > 0]

@@ -106,17 +106,18 @@ class Meter:
         now = monotonic()
         second = int(now)
         allowance = NOTHING if access is None else access.allowance
-        if allowance.second != second or allowance.era is not self.book.era or exchange.snapshot.model_budgets:
-            unix_time = time()
-            allowance = _allowance(exchange, access, unix_time)
+        fresh = allowance.second == second and allowance.era is self.book.era and not exchange.snapshot.model_budgets
+        if not fresh:
+            allowance = _allowance(exchange, access, time())
             if not allowance.metered:
                 return b""
-            if self.shared is not None:
-                return self._enter_shared(exchange, course, seen, allowance, self.shared)
-            if unknown := self._bind(allowance, now, unix_time):
-                return self._enter_told(exchange, access, course, seen, allowance, unknown)
         tokens = len(exchange.body) // BYTES_A_TOKEN
         micros = _expected(exchange, course, seen, tokens) if allowance.lines else 0
+        if not fresh:
+            if self.shared is not None:
+                return self._enter_shared(exchange, SharedStay(allowance, tokens, micros, 0, self.shared))
+            if unknown := self._bind(allowance, now):
+                return self._enter_told(exchange, access, course, seen, allowance, unknown)
         stay = allowance.enter(tokens, micros, second)
         if stay is None:
             if refused := allowance.refused(tokens, micros, now):
@@ -127,11 +128,13 @@ class Meter:
             self._streams[exchange.record_id] = exchange
         return rooms_left(allowance)
 
-    def _bind(self, allowance: Allowance, now: float, unix_time: float) -> Unknown | None:
+    def _bind(self, allowance: Allowance, now: float) -> Unknown | None:
+        bound = allowance.era is self.book.era
         if unknown := allowance.bind(self.book, self.ledger, now):
             return unknown
-        allowance.form = room_form(allowance)
-        if allowance.ends - unix_time < 1:  # it may end within this second: every request looks at the clock
+        if not bound:
+            allowance.form = room_form(allowance)
+        if allowance.ends - time() < 1:  # it may end within this second: every request looks at the clock
             allowance.second = None
         return None
 
@@ -152,12 +155,8 @@ class Meter:
         lines = self.enter(exchange, access, course, seen)
         return lines if isinstance(lines, bytes) else await lines  # another day has begun meanwhile
 
-    async def _enter_shared(
-        self, exchange: Exchange, course: Course, seen: Envelope, allowance: Allowance, shared: SharedQuota
-    ) -> bytes:
-        tokens = len(exchange.body) // BYTES_A_TOKEN
-        micros = _expected(exchange, course, seen, tokens) if allowance.lines else 0
-        stay = SharedStay(allowance, tokens, micros, 0, shared)
+    async def _enter_shared(self, exchange: Exchange, stay: SharedStay) -> bytes:
+        shared, allowance = stay.shared, stay.allowance
 
         async def enter() -> Over | Short | Unknown | None:
             return await shared.enter(

@@ -218,6 +218,7 @@ async def test_a_model_without_a_price_is_not_free(worker: Worker, mock: Mock) -
     """Unknown is unknown, never zero; without a budget it is served."""
     snapshot = known(mock, prices=())
     worker.apply(snapshot, {"sk-one": Key("k", budgets=(Budget("key:k", "day", 1_000),)), "sk-two": Key("l")})
+    worker.balance = None  # no later than this would be asked for what was spent
     refused = await worker.post("sk-one", chat("unpriced"))
     assert (refused.status, refused.error()["code"]) == (403, "price_unknown")
     assert (await worker.post("sk-two", chat("unpriced"))).status == 200
@@ -232,6 +233,23 @@ async def test_a_stream_that_outgrows_its_budget_is_ended(worker: Worker, mock: 
     assert b"budget_exceeded" in reply.body
     assert b'"finish_reason":"stop"' not in reply.body
     assert mock.ended("nonce-outgrown")[0]["outcome"] == "client_closed"
+    assert worker.app.held_micros() == 0
+
+
+async def test_a_stream_that_nobody_spoke_of_is_ended_likewise(worker: Worker, mock: Mock) -> None:
+    """Ollama streams by default, whatever is strange in the rest of the body."""
+    ollama = Provider("ollama", "ollama", "http", "127.0.0.1", mock.port, "", ("ollama",))
+    snapshot = known(
+        mock, models={"long": Route((Target("ollama", "m+tokens=100000"),))}, prices=(PriceRow("ollama/*", PRICE),)
+    )
+    worker.apply(
+        msgspec.structs.replace(snapshot, providers={"ollama": ollama}),
+        {"sk-one": Key("k", budgets=(Budget("key:k", "total", 60_000),))},
+    )
+    body = chat("unspoken", "long", stream_options=5, max_tokens=[])
+    reply = await worker.post("sk-one", body, "/api/chat")
+    assert b"budget of this key" in reply.body
+    assert b'"done":true' not in reply.body
     assert worker.app.held_micros() == 0
 
 
