@@ -40,6 +40,8 @@ PIECE_TOKENS = 1_024
 """Held in advance for a stream that goes on."""
 MOST_ASKED = 32
 """Questions to control at a time: half of what a worker may have open, for others ask it, too."""
+MOST_TOLD = 5
+"""How often a request tells Redis what was used, which may forget it again before that request has entered."""
 FORGET_SECONDS = 3_600
 """How often accounts are dropped whose period is over."""
 AskBalance = Callable[[Sought], Awaitable[Balance | None]]
@@ -165,7 +167,9 @@ class Meter:
 
         with shared.entering():
             refused = await enter()
-            if isinstance(refused, Unknown):
+            for _ in range(MOST_TOLD):
+                if not isinstance(refused, Unknown):
+                    break
                 balance = await self._told(refused)
                 for name in refused.holders:
                     await shared.tell(name, balance.requests.get(name, 0))

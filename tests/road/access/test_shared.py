@@ -11,6 +11,7 @@ import pytest
 
 from flumegate.records.access import Budget, Key, Limits
 from flumegate.records.balance import Balance
+from flumegate.shared.quota import SharedQuota
 from rig.metered import MICROS_A_TOKEN, calls, chat, known
 from rig.mock import Mock, run_mock
 from rig.redis import Redis, redis_server
@@ -113,6 +114,25 @@ async def test_what_was_spent_over_redis_counts_where_there_is_none_any_more(pai
         statuses.append((await pair.one.post("sk-one", chat("again alone", "tokens", max_tokens=10))).status)
     assert statuses == [200, 200, 429]
     assert len(pair.one.asked) == 3
+
+
+async def test_a_redis_that_forgets_between_two_words_is_told_again(
+    pair: Pair, mock: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was spent is told, forgotten at once, and told again before the request is let in."""
+    told: list[str] = []
+    tell = SharedQuota.open
+
+    async def tell_and_forget(quota: SharedQuota, account: str, spent: int, ends_at: float = 0.0) -> None:
+        await tell(quota, account, spent, ends_at)
+        told.append(account)
+        if len(told) <= 2:
+            pair.redis.flush()
+
+    monkeypatch.setattr(SharedQuota, "open", tell_and_forget)
+    pair.apply(mock, {"sk-one": Key("k", budgets=(Budget("key:k", "total", 10**9),))})
+    assert (await pair.one.post("sk-one", chat("forgotten", "tokens", max_tokens=10))).status == 200
+    assert told == ["key:k@total"] * 3
 
 
 async def test_more_money_than_there_is_is_refused(pair: Pair, mock: Mock) -> None:
