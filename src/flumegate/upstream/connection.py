@@ -156,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
         if call is not None and call.upload_source is not None:
             call.upload_source.pause()
             if call.timeouts.idle is not None:
-                self.due = min(monotonic() + call.timeouts.idle, call.deadline)
+                self.due = monotonic() + call.timeouts.idle
 
     def resume_writing(self) -> None:
         self._clogged = False
@@ -164,7 +164,7 @@ class Connection(asyncio.BufferedProtocol):
         if call is not None and call.upload_source is not None:
             call.upload_source.resume()
             if not call.body_sent:
-                self.due = call.deadline
+                self.due = math.inf
 
     # llhttp
 
@@ -221,9 +221,9 @@ class Connection(asyncio.BufferedProtocol):
         self.heard = False
         timeouts = call.timeouts
         if call.body_sent and timeouts.first_byte is not None:
-            self.due = min(now + timeouts.first_byte, call.deadline)
+            self.due = now + timeouts.first_byte
         else:
-            self.due = call.deadline
+            self.due = math.inf
         if len(body) > WRITE_BUFFER_BYTES:
             self.transport.write(head)
             self.transport.write(body)
@@ -249,14 +249,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._chunked_upload:
             self.transport.write(b"0\r\n\r\n")
         if call.status == 0 and call.timeouts.first_byte is not None:
-            self.due = min(monotonic() + call.timeouts.first_byte, call.deadline)
+            self.due = monotonic() + call.timeouts.first_byte
 
     def pause(self) -> None:
         """Stop reading: the client is slow. The upstream's silence is then no fault of its own."""
         if not self._paused and not self.closed and self.call is not None:
             self._paused = True
             self.transport.pause_reading()
-            self.due = self.call.deadline
+            self.due = math.inf
 
     def resume(self) -> None:
         """Read on."""
@@ -265,7 +265,7 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.resume_reading()
             call = self.call
             if call is not None and call.timeouts.idle is not None:
-                self.due = min(monotonic() + call.timeouts.idle, call.deadline)
+                self.due = monotonic() + call.timeouts.idle
 
     def sweep(self, now: float) -> None:
         """End a call whose time is up."""
@@ -276,8 +276,8 @@ class Connection(asyncio.BufferedProtocol):
             self.heard = False
             if not self._paused:
                 idle = call.timeouts.idle
-                self.due = min(now + idle, call.deadline) if idle is not None else call.deadline
-        if self.due > now:
+                self.due = now + idle if idle is not None else math.inf
+        if self.due > now and call.deadline > now:  # the engine may have moved that one since anything was heard
             return
         if now >= call.final_deadline:
             self._fail(errors.out_of_time(call.provider))
