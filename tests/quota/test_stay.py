@@ -226,6 +226,17 @@ def test_tokens_are_corrected_when_they_are_known() -> None:
         assert place.rooms(limited, NOW + 2 * step + 1) == (None, Room(1_000, 1_000 - used, 61))
 
 
+def test_what_was_not_taken_is_given_back_where_it_was_counted() -> None:
+    """In the second in which the request came, though another one has begun since."""
+    place, limited = Place(), holder(tpm=1_000)
+    stay = place.ask([limited], tokens=100)
+    assert isinstance(stay, Stay)
+    assert isinstance(place.ask([limited], tokens=10, now=NOW + 1), Stay)
+    stay.leave(40, None, NOW + 1)
+    assert place.rooms(limited, NOW + 1) == (None, Room(1_000, 950, 61))
+    assert place.rooms(limited, NOW + 61) == (None, Room(1_000, 990, 61))
+
+
 def test_a_request_leaves_where_it_was_counted() -> None:
     """Whatever the limits have become meanwhile."""
     place = Place()
