@@ -55,18 +55,40 @@ def test_only_the_model_is_judged(members: dict[str, object]) -> None:
     seen = envelope.read(body)
     assert seen.model == "m"
     assert isinstance(bool(seen.stream), bool)
-    assert most_output_tokens(seen, 4_096) == most_output_tokens(read_bounds(body), 4_096)
+    assert most_output_tokens(envelope.bounds_of(seen, body), 4_096) == most_output_tokens(read_bounds(body), 4_096)
 
 
 @pytest.mark.parametrize("word", [b"1e999", b'"\xff"', b'["\xff", [1e999]]', b'{"\xff": 1}', b"9" * 5_000, b"[[],[]]"])
 @pytest.mark.parametrize("name", Bounds.__struct_fields__)
 def test_words_about_the_answers_length_are_not_judged(name: str, word: bytes) -> None:
-    """They are kept as they stand, and the rest of the envelope is what it is without them."""
-    seen = envelope.read(b'{"model":"m","%b":%b,"stream_options":{"include_usage":false}}' % (name.encode(), word))
+    """Nothing is refused for what they hold, and the rest of the envelope is what it is without them."""
+    body = b'{"model":"m","%b":%b,"stream_options":{"include_usage":false}}' % (name.encode(), word)
+    seen = envelope.read(body)
     assert (seen.model, seen.stream) == ("m", None)
     assert seen.stream_options == envelope.StreamOptions(include_usage=False)
-    assert bytes(getattr(seen, name)) == word
-    assert most_output_tokens(seen, 4_096) == 4_096
+    assert most_output_tokens(envelope.bounds_of(seen, body), 4_096) == 4_096
+
+
+@cuts.law
+@given(
+    st.dictionaries(
+        st.sampled_from(["max_tokens", "max_completion_tokens", "max_output_tokens", "n", "options"]),
+        st.none() | st.integers() | st.floats(-9, 9e12) | st.fixed_dictionaries({"num_predict": st.integers()}),
+    )
+)
+def test_a_body_is_read_once_or_twice_and_means_the_same(members: dict[str, object]) -> None:
+    """Words of the types that they should have are read with the model, others from the body alone."""
+    body = json.dumps({**members, "model": "m"}).encode()
+    bounds = envelope.bounds_of(envelope.read(body), body)
+    assert most_output_tokens(bounds, 4_096) == most_output_tokens(read_bounds(body), 4_096)
+
+
+@pytest.mark.parametrize("word", [b"9e3", b'"many"', b"[]", b"9" * 5_000])
+def test_a_strange_word_hides_no_other(word: bytes) -> None:
+    """A stream whose usage would be asked for is asked for it."""
+    seen = envelope.read(b'{"model":"m","max_tokens":%b,"stream":true,"stream_options":{}}' % word)
+    assert (seen.model, seen.stream, seen.stream_options) == ("m", True, envelope.StreamOptions())
+    assert envelope.read(b'{"model":"m","n":%b,"stream":true}' % word).stream_options is None
 
 
 def test_a_stream_that_nobody_speaks_of_stays_so() -> None:

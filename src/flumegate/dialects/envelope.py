@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from flumegate.dialects.expected import Bounds, read_bounds
+from flumegate.dialects.expected import AsItStands, Bounds, UsualBounds, read_bounds
 from flumegate.errors import INVALID_REQUEST, GatewayError
 from flumegate.wire import splice
 
@@ -24,7 +24,7 @@ class StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
 
 
-class Envelope(Bounds, gc=False):
+class Envelope(UsualBounds, gc=False):
     """What the gateway must know of a request to route it, and to hold money for it."""
 
     model: str = ""
@@ -32,17 +32,19 @@ class Envelope(Bounds, gc=False):
     stream_options: StreamOptions | None = None
 
 
-class Unread(Envelope, gc=False):
-    """What is known of a request whose body was not looked into."""
+class Unbounded(Envelope, gc=False):
+    """What is known of a request whose body was not read for what bounds the answer: see `bounds_of`."""
 
 
 class _Loose(msgspec.Struct, gc=False):
     model: object = None
     stream: object = None
+    stream_options: AsItStands = None
 
 
 _decode = msgspec.json.Decoder(Envelope).decode
 _decode_loosely = msgspec.json.Decoder(_Loose).decode
+_decode_options = msgspec.json.Decoder(StreamOptions | None).decode
 
 
 def read(body: bytes, *, model_required: bool = True) -> Envelope:
@@ -75,6 +77,11 @@ def read(body: bytes, *, model_required: bool = True) -> Envelope:
     return envelope
 
 
+def bounds_of(seen: Envelope, body: bytes) -> Bounds | UsualBounds:
+    """Return what bounds the answer to a request whose envelope was read, or was not needed."""
+    return seen if type(seen) is Envelope else read_bounds(body)
+
+
 def _read_loosely(body: bytes) -> Envelope:
     """Read a body whose members have unexpected types: the upstream shall judge all but the model."""
     try:
@@ -87,12 +94,19 @@ def _read_loosely(body: bytes) -> Envelope:
         raise GatewayError(
             INVALID_REQUEST, "invalid_model", "'model' must be a string, such as \"gpt-4o\".", param="model"
         )
-    return Envelope(
-        **msgspec.structs.asdict(read_bounds(body)),
+    return Unbounded(
         model=loose.model or "",
         stream=None if loose.stream is None else bool(loose.stream),
-        stream_options=StreamOptions(include_usage=True),
+        stream_options=None if loose.stream_options is None else _read_options(loose.stream_options),
     )
+
+
+def _read_options(raw: msgspec.Raw) -> StreamOptions | None:
+    try:
+        options: StreamOptions | None = _decode_options(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return StreamOptions(include_usage=True)  # nothing is to be added to what is not understood
+    return options
 
 
 def _not_json(body: bytes, error: Exception) -> GatewayError:

@@ -27,6 +27,17 @@ class Bounds(msgspec.Struct, gc=False):
     options: AsItStands = None
 
 
+class UsualBounds(msgspec.Struct, gc=False):
+    """The same members where they are of the types that they should have; the inner ones are looked into by need."""
+
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    max_output_tokens: int | None = None
+    n: int | None = None
+    generationConfig: AsItStands = None  # noqa: N815 - named as on the wire
+    options: AsItStands = None
+
+
 class _Generation(msgspec.Struct, gc=False):
     maxOutputTokens: AsItStands = None  # noqa: N815 - named as on the wire
     candidateCount: AsItStands = None  # noqa: N815 - likewise
@@ -37,7 +48,6 @@ class _Options(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(Bounds).decode
-_decode_whole = msgspec.json.Decoder(int).decode
 _decode_number = msgspec.json.Decoder(int | float).decode  # many servers take 9e3 for 9000
 _decode_generation = msgspec.json.Decoder(_Generation).decode
 _decode_options = msgspec.json.Decoder(_Options).decode
@@ -56,7 +66,7 @@ def read_bounds(body: bytes) -> Bounds:
         return Bounds()
 
 
-def most_output_tokens(bounds: Bounds, unstated: int) -> int:
+def most_output_tokens(bounds: Bounds | UsualBounds, unstated: int) -> int:
     """Return the most tokens that all answers to a request may have together.
 
     Of several words the highest counts: which of them is heard depends on who answers, and nobody is to make a request
@@ -68,25 +78,19 @@ def most_output_tokens(bounds: Bounds, unstated: int) -> int:
     """
     # Nearly all requests have one of these words, or none.
     if bounds.n is None and bounds.options is None and bounds.generationConfig is None:
-        most, completion, output = bounds.max_tokens, bounds.max_completion_tokens, bounds.max_output_tokens
-        if most is None and (completion is None or output is None):
+        stated, completion, output = bounds.max_tokens, bounds.max_completion_tokens, bounds.max_output_tokens
+        if completion is not None or output is not None:
+            if stated is not None or (completion is not None and output is not None):
+                return _look_closely(bounds, unstated)
             stated = output if completion is None else completion
-        elif completion is None and output is None:
-            stated = most
-        else:
-            return _look_closely(bounds, unstated)
         if stated is None:
             return unstated
-        try:
-            whole = _decode_whole(stated)
-        except msgspec.ValidationError:
-            whole = 0
-        if 0 < whole <= MOST_TOKENS:
-            return whole
+        if type(stated) is int and 0 < stated <= MOST_TOKENS:
+            return stated
     return _look_closely(bounds, unstated)
 
 
-def _look_closely(bounds: Bounds, unstated: int) -> int:
+def _look_closely(bounds: Bounds | UsualBounds, unstated: int) -> int:
     generation = _inner(_decode_generation, bounds.generationConfig, _NO_GENERATION)
     options = _inner(_decode_options, bounds.options, _NO_OPTIONS)
     stated = (
@@ -110,11 +114,13 @@ def _inner(decode: Callable[[msgspec.Raw], _Inner], raw: msgspec.Raw | None, not
         return nothing  # something else by that name, which unsays no other word
 
 
-def _counts(*raws: msgspec.Raw | None) -> list[float]:
+def _counts(*words: msgspec.Raw | int | None) -> list[float]:
     """Return the numbers above zero; what is none says nothing."""
     counts: list[float] = []
-    for raw in raws:
-        if raw is not None:
+    for word in words:
+        if isinstance(word, int):
+            counts.append(word)
+        elif word is not None:
             with suppress(msgspec.DecodeError):
-                counts.append(_decode_number(raw))
+                counts.append(_decode_number(word))
     return [count for count in counts if count > 0]

@@ -8,13 +8,13 @@ request is admitted, and a stream that outgrows what is held for it is ended whe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from flumegate.catalog.rates import cost_micros
-from flumegate.dialects.envelope import Envelope
-from flumegate.dialects.expected import most_output_tokens, read_bounds
+from flumegate.dialects.envelope import Envelope, bounds_of
+from flumegate.dialects.expected import MOST_TOKENS, most_output_tokens
 from flumegate.engine.asks import BYTES_A_TOKEN
 from flumegate.engine.notices import refusal, room_form, room_lines, rooms_left, tightest, unknown_balance
 from flumegate.errors import FORBIDDEN, GatewayError
@@ -105,27 +105,77 @@ class Meter:
             GatewayError: 429, a limit or a budget is reached; 403, a price is not known. Awaiting raises the same, and
                 503 where what was spent cannot be known now.
         """
-        now = monotonic()
-        second = int(now)
+        # Most requests need no more than what stands here: a call, or a loop, is a large part of what that costs.
         allowance = NOTHING if access is None else access.allowance
-        fresh = allowance.second == second and allowance.era is self.book.era and not exchange.snapshot.model_budgets
-        if not fresh:
-            allowance = _allowance(exchange, access, time())
-            if not allowance.metered:
-                return b""
+        second = int(monotonic())
+        if (
+            allowance.second != second
+            or allowance.era is not self.book.era
+            or type(seen) is not Envelope
+            or exchange.snapshot.model_budgets
+        ):
+            return self._enter_closely(exchange, access, course, seen)
+        tokens = len(exchange.body) // BYTES_A_TOKEN
+        micros = 0
+        if allowance.lines:
+            output, rates = seen.max_tokens, course.flat
+            if (
+                output is None
+                or rates is None
+                or not 0 < output <= MOST_TOKENS
+                or seen.max_completion_tokens is not None
+                or seen.max_output_tokens is not None
+                or seen.n is not None
+                or seen.options is not None
+                or seen.generationConfig is not None
+            ):
+                micros = _expected(exchange, course, seen, tokens)
+            else:
+                micros = -(-(tokens * rates[0] + output * rates[1]) // 1_000_000)
+        if allowance.pair is None:
+            stay = allowance.enter(tokens, micros, second)
+        else:
+            stay = None
+            sheet, requests, most_tokens, active, served, account, limit = allowance.pair
+            left = limit - account.spent - account.held
+            if (
+                sheet.requests < requests
+                and sheet.active < active
+                and sheet.tokens + tokens <= most_tokens
+                and sheet.served < served
+                and left >= micros
+                and left > 0
+            ):
+                sheet.requests += 1
+                sheet.tokens += tokens
+                sheet.active += 1
+                sheet.served += 1
+                account.held += micros
+                stay = Stay(allowance, tokens, micros, second)
+        if stay is None:
+            return self._enter_closely(exchange, access, course, seen)
+        exchange.stay = stay
+        if exchange.stream and allowance.lines:
+            self._streams[exchange.record_id] = exchange
+        return rooms_left(allowance)
+
+    def _enter_closely(
+        self, exchange: Exchange, access: Access | None, course: Course, seen: Envelope
+    ) -> bytes | Awaitable[bytes]:
+        """Do what `enter` does, whatever there is to look at."""
+        now = monotonic()
+        allowance = _allowance(exchange, access, time())
+        if not allowance.metered:
+            return b""
         tokens = len(exchange.body) // BYTES_A_TOKEN
         micros = _expected(exchange, course, seen, tokens) if allowance.lines else 0
-        if not fresh:
-            if self.shared is not None:
-                return self._enter_shared(exchange, SharedStay(allowance, tokens, micros, 0, self.shared))
-            if unknown := self._bind(allowance, now):
-                return self._enter_told(exchange, access, course, seen, allowance, unknown)
-        stay = allowance.enter(tokens, micros, second)
-        if stay is None:
-            if refused := allowance.refused(tokens, micros, now):
-                raise refusal(refused, allowance, time())
-            stay = allowance.count(tokens, micros, second)
-        exchange.stay = stay
+        if self.shared is not None:
+            return self._enter_shared(exchange, SharedStay(allowance, tokens, micros, 0, self.shared))
+        if unknown := self._bind(allowance, now):
+            return self._enter_told(exchange, access, course, seen, allowance, unknown)
+        if refused := allowance.refused(tokens, micros, now):
+            raise refusal(refused, allowance, time())
+        exchange.stay = allowance.count(tokens, micros, int(now))
         if exchange.stream and allowance.lines:
             self._streams[exchange.record_id] = exchange
         return rooms_left(allowance)
@@ -204,22 +254,24 @@ class Meter:
         async with self._turns:
             return await self.ask(sought)
 
-    def settle(self, exchange: Exchange, record: Record, now: float) -> None:
-        """Give back what a request held and enter what it used; called once for every Record, at a monotonic time."""
-        stay, exchange.stay = exchange.stay, None
-        if stay is None:
-            return
-        if self._streams:  # a translation may have found since that it is none
-            self._streams.pop(exchange.record_id, None)
-        tokens, micros = record.input_tokens, record.cost_micros
-        if record.output_tokens is not None and not record.cache_status:
-            tokens = record.output_tokens + (tokens or 0)
-        elif not exchange.is_answered:  # nor is one that shares another's answer
-            tokens = micros = 0
-        if isinstance(stay, SharedStay):
-            self._begin(stay.shared.leave(exchange.record_id, tokens, micros, now))
-        else:
-            stay.leave(tokens, micros, now)
+    def settle(self, exchanges: Sequence[Exchange], records: Sequence[Record]) -> None:
+        """Give back what requests held and enter what they used; called once for every Record."""
+        now = monotonic()
+        for exchange, record in zip(exchanges, records, strict=True):
+            stay, exchange.stay = exchange.stay, None
+            if stay is None:
+                continue
+            if self._streams:  # a translation may have found since that it is none
+                self._streams.pop(exchange.record_id, None)
+            tokens, micros = record.input_tokens, record.cost_micros
+            if record.output_tokens is not None and not record.cache_status:
+                tokens = record.output_tokens + (tokens or 0)
+            elif not exchange.is_answered:  # nor is one that shares another's answer
+                tokens = micros = 0
+            if isinstance(stay, SharedStay):
+                self._begin(stay.shared.leave(exchange.record_id, tokens, micros, now))
+            else:
+                stay.leave(tokens, micros, now)
 
     def _begin(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(telling)
@@ -279,10 +331,8 @@ def _expected(exchange: Exchange, course: Course, seen: Envelope, input_tokens: 
     Raises:
         GatewayError: 403, a target's price is not known.
     """
-    endpoint = exchange.endpoint
-    answers = endpoint is not None and endpoint.does == "answer"
-    bounds = seen if type(seen) is Envelope else read_bounds(exchange.body)
-    output = most_output_tokens(bounds, DEFAULT_OUTPUT_TOKENS if answers else 0)
+    unstated = DEFAULT_OUTPUT_TOKENS if course.answers else 0
+    output = most_output_tokens(bounds_of(seen, exchange.body), unstated)
     if course.flat is not None:
         input_rate, output_rate = course.flat
         return -(-(input_tokens * input_rate + output * output_rate) // 1_000_000)

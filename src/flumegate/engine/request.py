@@ -11,7 +11,7 @@ from urllib.parse import unquote, unquote_to_bytes
 import msgspec
 
 from flumegate.dialects import envelope
-from flumegate.dialects.envelope import MODEL_KEY, STREAM_OPTIONS_KEY, Envelope, StreamOptions, Unread
+from flumegate.dialects.envelope import MODEL_KEY, STREAM_OPTIONS_KEY, Envelope, StreamOptions, Unbounded
 from flumegate.dialects.openai.chat.tap import INCLUDE_USAGE_MEMBER, INCLUDE_USAGE_VALUE
 from flumegate.dialects.registry import Endpoint
 from flumegate.engine.outgoing import Outgoing
@@ -104,7 +104,7 @@ def read_path(exchange: Exchange, endpoint: Endpoint) -> Envelope:
     # A key in the query would be logged on its way and is never asked for there; here it must not travel on.
     parts = [part for part in exchange.query[1:].split(b"&") if part and _name_of(part) != b"key"]
     exchange.query = b"?" + b"&".join(parts) if parts else b""
-    return Unread(model=model)
+    return Unbounded(model=model)
 
 
 def _name_of(parameter: bytes) -> bytes:

@@ -10,7 +10,7 @@ import asyncio
 import random
 
 from flumegate import log
-from flumegate.dialects.envelope import Envelope, Unread
+from flumegate.dialects.envelope import Envelope, Unbounded
 from flumegate.engine import local
 from flumegate.engine.asks import follow_rules, set_deadline
 from flumegate.engine.checks import Checks
@@ -35,7 +35,7 @@ from flumegate.routing.planner import Planner
 from flumegate.snapshot import Snapshot
 from flumegate.upstream.pool import Upstream
 
-NOTHING_READ = Unread()
+NOTHING_READ = Unbounded()
 
 
 class Engine:

@@ -55,15 +55,13 @@ class Settlement:
         One after another of the same kind: the processor finds its instructions where it left them.
         """
         ended, self._ended = self._ended, []
-        records = [record_of(exchange) for exchange, _, _ in ended]
+        exchanges = [exchange for exchange, _, _ in ended]
+        records = list(map(record_of, exchanges))
         self._spool.write([frame(_encode(record)) for record in records])
         for record in records:
             self._tally.count(record)
-        now = monotonic()
-        for (exchange, _, _), record in zip(ended, records, strict=True):
-            if exchange.stay is not None:
-                self.meter.settle(exchange, record, now)
-        contents = [_content_of(exchange) for exchange, _, _ in ended if exchange.response_body is not None]
+        self.meter.settle(exchanges, records)
+        contents = [_content_of(exchange) for exchange in exchanges if exchange.response_body is not None]
         if contents:
             self._spool.write_content([frame(_encode(content)) for content in contents])
         self.unsynced = True

@@ -23,6 +23,8 @@ NO_END = sys.maxsize
 """Stands for a limit that is not set, and is compared by `is`."""
 _Bounds = tuple[Sheet, int, int, int, int]
 """A sheet with its limits: requests and tokens a minute, requests under way, requests in all its life."""
+_Pair = tuple[Sheet, int, int, int, int, Account, int]
+"""The same, and an account with what may be spent of it."""
 
 
 class Allowance:
@@ -40,6 +42,7 @@ class Allowance:
         accounts: where the budgets are counted.
         funds: each of them with what may be spent of it.
         strictest: each with the line that says so.
+        pair: one of each with its limits, where that is all there is: a request may enter by it without a loop.
         era: of the book, when it was bound; None = it is not.
         second: in which it was last bound; None = look at everything anew.
         form: the header lines of an answer, with places for numbers, where that is kept ready.
@@ -57,6 +60,7 @@ class Allowance:
         "holders",
         "lines",
         "metered",
+        "pair",
         "second",
         "sheets",
         "strictest",
@@ -73,6 +77,7 @@ class Allowance:
         self.accounts: tuple[Account, ...] = ()
         self.funds: tuple[tuple[Account, int], ...] = ()
         self.strictest: tuple[Line, ...] = ()
+        self.pair: _Pair | None = None
         self.era: object = None
         self.second: int | None = None
         self.form = b""
@@ -107,6 +112,7 @@ class Allowance:
         self.funds = tuple(
             (account, line.limit_micros) for account, line in zip(self.accounts, self.strictest, strict=True)
         )
+        self.pair = (*self.bounds[0], *self.funds[0]) if len(self.bounds) == len(self.funds) == 1 else None
         self.era = book.era
         return None
 

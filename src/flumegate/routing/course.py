@@ -73,6 +73,7 @@ class Course:
     """Where a request may go.
 
     Attributes:
+        answers: its endpoint's answers are as long as they become; others have no output.
         name: the model as the client asked for it.
         stages: in the order in which they are tried.
         candidates: all targets, stage by stage.
@@ -85,6 +86,7 @@ class Course:
     __slots__ = (
         "_draw",
         "_hedges",
+        "answers",
         "candidates",
         "coalesce",
         "differs",
@@ -101,8 +103,18 @@ class Course:
         "timeout",
     )
 
-    def __init__(self, name: str, route: Route, stages: tuple[Stage, ...], retry: Retry, timeout: float | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        route: Route,
+        stages: tuple[Stage, ...],
+        retry: Retry,
+        timeout: float | None,
+        *,
+        answers: bool = False,
+    ) -> None:
         self.name = name
+        self.answers = answers
         self.stages = stages
         self.candidates = [candidate for stage in stages for candidate in stage.candidates]
         self.retry = retry

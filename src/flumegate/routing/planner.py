@@ -161,7 +161,8 @@ class Planner:
             raise problem
         snapshot = self._snapshot
         timeout = snapshot.timeout if route.timeout is None else route.timeout
-        return Course(name or model, route, tuple(stages), route.retry or snapshot.retry, timeout)
+        retry = route.retry or snapshot.retry
+        return Course(name or model, route, tuple(stages), retry, timeout, answers=endpoint.does == "answer")
 
     def _fallbacks(self, route: Route) -> list[str]:
         """Return the fallbacks of a route and theirs in turn, each once, nearest first."""
