@@ -91,6 +91,13 @@ def test_a_strange_word_hides_no_other(word: bytes) -> None:
     assert envelope.read(b'{"model":"m","n":%b,"stream":true}' % word).stream_options is None
 
 
+@pytest.mark.parametrize("stream", [b'"false"', b'"no"', b"0", b"1", b'["x"]'])
+def test_a_stream_that_may_be_none_is_not_asked_for_usage(stream: bytes) -> None:
+    """Nobody here knows what a server makes of that word; where it means no stream, options would be refused."""
+    seen = envelope.read(b'{"model":"m","stream":%b}' % stream)
+    assert seen.stream_options == envelope.StreamOptions(include_usage=True)
+
+
 def test_a_stream_that_nobody_speaks_of_stays_so() -> None:
     """Some endpoints stream by default, whatever else in the body is strange."""
     assert envelope.read(b'{"model":"m","stream_options":5}').stream is None

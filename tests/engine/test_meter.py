@@ -9,10 +9,11 @@ from time import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flumegate.catalog.load import LongRates, Price
 from flumegate.dialects import envelope
-from flumegate.dialects.envelope import Unbounded
+from flumegate.dialects.registry import ENDPOINTS, Endpoint
 from flumegate.engine.meter import Meter
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
@@ -21,7 +22,7 @@ from flumegate.quota.ledger import line_of
 from flumegate.records.access import NO_LIMITS, Budget, Key, Limits, Project
 from flumegate.routing.health import Healths
 from flumegate.routing.planner import Planner
-from flumegate.snapshot import PriceRow
+from flumegate.snapshot import PriceRow, Snapshot
 from rig import cuts
 from rig.courses import CHAT
 from rig.exchanges import exchange, provider, snapshot
@@ -59,9 +60,12 @@ STEPS = st.tuples(
 class Side:
     """One worker's meter with a key that enters by one of the two ways."""
 
-    def __init__(self, key: Limits, project: Limits, money: Sequence[int], *, closely: bool) -> None:
-        self.closely = closely
+    def __init__(
+        self, key: Limits, project: Limits, money: Sequence[int], *, closely: bool, known: Snapshot = KNOWN
+    ) -> None:
+        self.known = known
         self.meter = Meter()
+        self.enter = self.meter._enter_closely if closely else self.meter.enter
         budgets = [Budget(scope, "total", limit) for scope, limit in zip(("key:k", "project:p"), money, strict=False)]
         self.access = Access(
             Key("k", project="p", limits=key, budgets=tuple(budgets[:1])),
@@ -72,16 +76,15 @@ class Side:
         for holder in self.access.holders:
             self.meter.book.tell(holder.name, 0)
 
-    def ask(self, model: str, body: bytes, took: int | None) -> tuple[object, ...]:
+    def ask(self, model: str, body: bytes, took: int | None = None, endpoint: Endpoint = CHAT) -> tuple[object, ...]:
         """Enter, and leave if it took something; return all that can be seen of it."""
-        made: Exchange = exchange(body=body, known=KNOWN)
+        made: Exchange = exchange(body=body, known=self.known)
         seen = envelope.read(body)
         made.stream = bool(seen.stream)
+        made.model_requested = model
         made.record_id = str(id(made))
-        if self.closely:
-            seen = Unbounded(model=seen.model, stream=seen.stream)
         try:
-            lines = self.meter.enter(made, self.access, PLANNER.course(CHAT, model), seen)
+            lines = self.enter(made, self.access, PLANNER.course(endpoint, model), seen)
         except GatewayError as error:
             return error.code, made.stay
         assert isinstance(lines, bytes)
@@ -95,9 +98,10 @@ class Side:
 
     @property
     def counted(self) -> list[object]:
-        """What stands in its book and ledger."""
-        book, ledger = self.meter.book, self.meter.ledger
-        return [ledger.held_total, *(book.active(holder.name) for holder in self.access.holders)]
+        """All that stands in its book and its ledger, and how many streams it watches."""
+        allowance = self.access.allowance
+        sheets = [(sheet.requests, sheet.tokens, sheet.active, sheet.served) for sheet in allowance.sheets]
+        return [sheets, [(account.spent, account.held) for account in allowance.accounts], len(self.meter._streams)]
 
 
 @settings(cuts.law, max_examples=500)
@@ -134,7 +138,7 @@ def test_whatever_bounds_an_answer_the_same_is_held(most: int | None, other: str
     short, long = (Side(Limits(9), NO_LIMITS, [10**30], closely=closely) for closely in (False, True))
     for words in ({"max_tokens": most}, {"max_tokens": most, other: value}, {other: value}):
         body = json.dumps({"model": "flat", **words}).encode()
-        assert short.ask("flat", body, None) == long.ask("flat", body, None)
+        assert short.ask("flat", body) == long.ask("flat", body)
 
 
 @pytest.mark.parametrize("limits", [Limits(2), Limits(0, 20), Limits(0, 0, 2), Limits(0, 0, 0, 2)], ids=str)
@@ -142,7 +146,7 @@ def test_the_last_place_is_given_and_none_beyond_it(limits: Limits) -> None:
     """Of requests, tokens, those under way, those of a life."""
     body = json.dumps({"model": "flat", "max_tokens": 1}).encode()
     sides = [Side(limits, NO_LIMITS, [1_000], closely=closely) for closely in (False, True)]
-    told = [[side.ask("flat", body, None) for side in sides] for _ in range(5)]
+    told = [[side.ask("flat", body) for side in sides] for _ in range(5)]
     assert all(short == long for short, long in told)
     assert any("exceeded" in str(short[0]) for short, _ in told)
 
@@ -153,5 +157,26 @@ def test_what_is_free_needs_a_budget_with_something_left(spent: int) -> None:
     for closely in (False, True):
         side = Side(Limits(9), NO_LIMITS, [30], closely=closely)
         side.ask("flat", b'{"model":"flat","max_tokens":1}', spent)
-        (told, *_) = side.ask("free", b'{"model":"free","max_tokens":1}', None)
+        (told, *_) = side.ask("free", b'{"model":"free","max_tokens":1}')
         assert (told == "budget_exceeded") == (spent >= 30)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+def test_an_answer_whose_length_is_not_stated_is_held_for_all_the_same(endpoint: Endpoint) -> None:
+    """Where there is an answer that has a length; three dollars a million tokens of it, one of the prompt's."""
+    side = Side(Limits(9), NO_LIMITS, [10**6], closely=False)
+    body = b'{"model":"flat"}'
+    wanted = len(body) // 4 + (3 * 4_096 if endpoint.does == "answer" else 0)
+    for _ in range(2):
+        assert side.ask("flat", body, 0, endpoint)[1] == (wanted, len(body) // 4)
+
+
+def test_a_models_own_budget_counts_for_a_key_that_is_known_already() -> None:
+    """The short way is for keys alone."""
+    budget = Budget("model:flat", "total", 1)
+    side = Side(Limits(9), NO_LIMITS, [10**6], closely=False)
+    side.ask("flat", b'{"model":"flat","max_tokens":1}', 0)
+    side.known = replace(KNOWN, model_budgets={budget.scope: (budget,)})
+    side.meter.ledger.open(line_of(budget, time()).account, 0)
+    assert side.ask("flat", b'{"model":"flat","max_tokens":1}')[0] == "budget_exceeded"
+    assert side.ask("free", b'{"model":"free","max_tokens":1}')[0] != "budget_exceeded"

@@ -97,15 +97,18 @@ def _read_loosely(body: bytes) -> Envelope:
     return Unbounded(
         model=loose.model or "",
         stream=None if loose.stream is None else bool(loose.stream),
-        stream_options=None if loose.stream_options is None else _read_options(loose.stream_options),
+        stream_options=_read_options(loose),
     )
 
 
-def _read_options(raw: msgspec.Raw) -> StreamOptions | None:
+def _read_options(loose: _Loose) -> StreamOptions | None:
+    """Return what is known of usage; to what is not understood nothing is to be added, so that asks for it already."""
+    if loose.stream is not None and not isinstance(loose.stream, bool):
+        return StreamOptions(include_usage=True)
     try:
-        options: StreamOptions | None = _decode_options(raw)
+        options: StreamOptions | None = None if loose.stream_options is None else _decode_options(loose.stream_options)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return StreamOptions(include_usage=True)  # nothing is to be added to what is not understood
+        return StreamOptions(include_usage=True)
     return options
 
 

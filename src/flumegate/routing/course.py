@@ -111,7 +111,7 @@ class Course:
         retry: Retry,
         timeout: float | None,
         *,
-        answers: bool = False,
+        answers: bool,
     ) -> None:
         self.name = name
         self.answers = answers

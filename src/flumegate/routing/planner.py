@@ -135,7 +135,8 @@ class Planner:
         target = Target(provider.name, plan.model)
         candidate = Candidate(target, (plan,), health, lookup(provider.type, plan.model), None)
         stage = Stage(model, "priority", "auto", (candidate,))
-        return Course(model, Route((target,)), (stage,), Retry(max_retries=0), self._snapshot.timeout)
+        retry = Retry(max_retries=0)
+        return Course(model, Route((target,)), (stage,), retry, self._snapshot.timeout, answers=False)
 
     def _build(self, endpoint: Endpoint, model: str, route: Route, name: str = "") -> Course:
         """Return a course; `model` is what the request's body says, `name` the route's own name if that is another."""
