@@ -258,7 +258,8 @@ def test_nothing_is_served_beside_the_table(stage: Stage) -> None:
         for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH")
     ]
     statuses = {answer.status for answer in ask_all(stage.managing.port, requests)}
-    assert statuses <= {404, 405, 422, 429}
+    # What is there beside the table wants a body, and is not asked too often: /manage/setup.
+    assert statuses <= {400, 404, 405, 429}
 
 
 @pytest.mark.parametrize("role", ROLES)

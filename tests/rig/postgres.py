@@ -119,7 +119,8 @@ class Postgres:
                     self._others.append(psycopg.connect(url, application_name="others"))
             if self.execute(f"SELECT count(*) {named}", database="postgres") == "0":
                 return
-            self.execute(f"SELECT pg_terminate_backend(pid) {named}", database="postgres")
+            # Waiting for its end: until then its place is not free, and whoever comes first would have it.
+            self.execute(f"SELECT pg_terminate_backend(pid, 5000) {named}", database="postgres")
 
     def disperse(self) -> None:
         """Let the others go."""
