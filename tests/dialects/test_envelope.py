@@ -83,6 +83,14 @@ def test_a_body_is_read_once_or_twice_and_means_the_same(members: dict[str, obje
     assert most_output_tokens(bounds, 4_096) == most_output_tokens(read_bounds(body), 4_096)
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+def test_the_one_word_that_most_requests_have_is_read_with_the_model(name: str) -> None:
+    """And none means that nothing is stated."""
+    body = json.dumps({"model": "m", name: 900}).encode()
+    assert most_output_tokens(envelope.bounds_of(envelope.read(body), b"not looked into"), 4_096) == 900
+    assert most_output_tokens(envelope.bounds_of(envelope.read(b'{"model":"m"}'), b"nor this"), 4_096) == 4_096
+
+
 @pytest.mark.parametrize("word", [b"9e3", b'"many"', b"[]", b"9" * 5_000])
 def test_a_strange_word_hides_no_other(word: bytes) -> None:
     """A stream whose usage would be asked for is asked for it."""
