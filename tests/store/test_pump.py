@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from flumegate import log
 from flumegate.records.request import Record
 from flumegate.spool.append import SpoolWriter
 from flumegate.spool.segments import list_segments
@@ -85,7 +84,6 @@ def test_spool_becomes_rows_and_is_gone(tmp_path: Path) -> None:
 
 def test_broken_store_keeps_the_spool_and_is_reported_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """While the database is damaged nothing leaves the spool; one line when it breaks, one when it works again."""
-    log.configure()  # whoever ran before may have left another level
     _fill(tmp_path / "spool", 0, 20)
     path = tmp_path / "flumegate.db"
     path.write_bytes(b"damaged" * 1000)

@@ -46,6 +46,7 @@ def tail(
 
     path = database or data_dir / DATABASE_NAME
     interrupted = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
     if follow:
         # As an exception it could come within a callback of the database's library, where exceptions get lost.
         signal.signal(signal.SIGINT, lambda _number, _frame: interrupted.set())
@@ -60,6 +61,8 @@ def tail(
             _print_lines(arrivals.records, as_json=json)
     except (StoreUnavailable, QueryTooSlow) as problem:
         return _fail(str(problem))
+    finally:
+        signal.signal(signal.SIGINT, before)
     return 0
 
 
