@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from flumegate.engine.notices import refusal, room_form, room_lines, rooms_left, tightest, unknown_balance
+from flumegate.engine.notices import (
+    budget_line,
+    nearly_spent,
+    refusal,
+    room_form,
+    room_lines,
+    rooms_left,
+    tightest,
+    unknown_balance,
+)
 from flumegate.quota.book import Book, Holder, Over, Room
 from flumegate.quota.ledger import Ledger, Line, Short, Unknown
 from flumegate.quota.stay import NOTHING, Allowance
@@ -93,3 +102,18 @@ def test_what_cannot_be_known_is_worth_another_try() -> None:
     """Soon: control comes back."""
     for error in (refusal(Unknown(("a",)), NOTHING, NOON), unknown_balance()):
         assert (error.code, error.retry_after) == ("balance_unknown", 2)
+
+
+def test_budgets_warn_from_their_part_on() -> None:
+    """One that never warns does not, nor does one of nothing before it refuses."""
+    early, late, never, none = (
+        Line("a@total", 1_000, warn_micros=500),
+        Line("b@total", 300, warn_micros=240),
+        Line("c@total", 100),
+        Line("d@total", 0, warn_micros=1),
+    )
+    assert nearly_spent([(early, 499), (late, 239), (never, 100), (none, 0)]) == []
+    assert nearly_spent([(early, 500), (late, 303), (never, 109)]) == [(early, 50), (late, 101)]
+    assert budget_line(Budget("project:secret/model:m", "day", 9), 84) == (
+        b"x-flumegate-budget-warning: project day 84%\r\n"
+    )

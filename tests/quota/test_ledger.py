@@ -42,11 +42,11 @@ def test_a_line_is_a_budget_at_a_time() -> None:
     """Each period is its own account; what it was raised by counts until then and no longer."""
     budget = Budget("key:1", "day", 1_000, raised_micros=500, raised_until=NOON + 60)
     midnight = NOON + 12 * 3_600
-    assert line_of(budget, NOON) == Line("key:1@2026-11-21", 1_500, midnight)
-    assert line_of(budget, NOON + 60) == Line("key:1@2026-11-21", 1_000, midnight)
+    assert line_of(budget, NOON) == Line("key:1@2026-11-21", 1_500, midnight, 1_200)
+    assert line_of(budget, NOON + 60) == Line("key:1@2026-11-21", 1_000, midnight, 800)
     assert line_of(budget, midnight).account == "key:1@2026-11-22"
     assert line_of(Budget("project:1", "month", 7), NOON).account == "project:1@2026-11"
-    assert line_of(Budget("project:1", "total", 7), NOON) == Line("project:1@total", 7, 0.0)
+    assert line_of(Budget("project:1", "total", 7), NOON) == Line("project:1@total", 7, 0.0, 5)
 
 
 def test_a_budget_that_is_set_again_has_another_account() -> None:

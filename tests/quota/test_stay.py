@@ -337,7 +337,7 @@ def test_an_allowance_holds_until_its_lines_change() -> None:
     raised = Budget("key:1", "total", 1_000, raised_micros=500, raised_until=NOON + 60)
     allowance = allowance_at([KEY], [raised], NOON)
     assert (allowance.begins, allowance.ends, allowance.metered) == (NOON, NOON + 60, True)
-    assert allowance.lines == (Line("key:1@total", 1_500, 0.0),)
+    assert allowance.lines == (Line("key:1@total", 1_500, 0.0, 1_200),)
     assert allowance_at([], [raised], NOON + 60).ends == midnight
     assert allowance_at([], [Budget("key:1", "day", 1)], NOON).ends == midnight
     more = allowance.beside([Budget("model:m", "total", 7)], NOON)

@@ -140,7 +140,7 @@ def test_the_whole_course_is_told(stage: Stage) -> None:
     assert [stage["name"] for stage in explained["resolution"]["stages"]] == ["weighted", "foreign"]
     assert len(explained["targets"]) == 4
     assert all(target["ready"] for target in explained["targets"])
-    assert [gate["gate"] for gate in explained["gates"]] == ["authenticate", "authorise"]
+    assert [gate["gate"] for gate in explained["gates"]] == ["authenticate", "authorise", "model", "limits", "route"]
     assert explained["gates"][:1] == [
         {"gate": "authenticate", "passes": True, "key": explained["gates"][0]["key"], "project": ""}
     ]
@@ -173,12 +173,28 @@ def test_a_refusal_is_told_as_the_client_would_get_it(stage: Stage, body: Any, c
     assert "upstream" not in explained
 
 
+def test_the_first_refusal_of_several_is_told(stage: Stage) -> None:
+    """A header that cannot be meant is looked at before the model is looked for."""
+    body, header = road.chat("unheard-of"), ("x-flumegate-timeout", "soon")
+    refusal = stage.explain(body, header)["refusal"]
+    answer = stage.ask(body, header)
+    assert (
+        (refusal["status"], refusal["code"])
+        == (answer.status, answer.json()["error"]["code"])
+        == (
+            400,
+            "invalid_header",
+        )
+    )
+
+
 def test_a_wrong_key_is_the_gates_verdict_and_the_rest_is_told_all_the_same(stage: Stage) -> None:
-    """An operator has no client's key at hand."""
+    """An operator has no client's key at hand. What such a key may not besides is of no account."""
     explained = stage.explain(road.chat("alias"), ("authorization", "Bearer sk-wrong"))
     assert [(gate["gate"], gate["passes"]) for gate in explained["gates"]] == [
         ("authenticate", False),
         ("authorise", True),
+        ("route", True),
     ]
-    assert explained["gates"][0]["code"] == "invalid_api_key"
+    assert explained["gates"][0]["code"] == explained["refusal"]["code"] == "invalid_api_key"
     assert explained["chosen"] == "up/real"

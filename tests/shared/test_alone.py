@@ -14,10 +14,13 @@ LINE = Line("key:1@total", 100_000)
 
 
 def enter(alone: Alone, request: str, holder: Holder | None = None, micros: int = 0, workers: int = 4) -> object:
-    """Ask for a request with one line of budget, or with one holder."""
+    """Ask for a request with one line of budget, or with one holder; a look before it says the same."""
     holders = [] if holder is None else [holder]
     lines = [LINE] if holder is None else []
-    return alone.enter(request, holders, lines, 10, micros, now=NOW, workers=workers)
+    looked = alone.look(holders, lines, 10, micros, now=NOW, workers=workers)
+    found = alone.enter(request, holders, lines, 10, micros, now=NOW, workers=workers)
+    assert found == looked
+    return found
 
 
 @pytest.mark.parametrize(

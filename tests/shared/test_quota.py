@@ -86,7 +86,10 @@ class Counting:
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_one_worker_s_book_and_ledger_would_have_said_the_same(quotas: Quotas, seed: int) -> None:
-    """Every admission, every refusal with its reason and its wait, over hundreds of random calls."""
+    """Every admission, every refusal with its reason and its wait, over hundreds of random calls.
+
+    A look before each of them says the same, and leaves no trace.
+    """
     dice, clock, counting = random.Random(seed), Clock(), Counting()
     quota = quotas(clock=clock)
     holders = [
@@ -108,13 +111,17 @@ async def test_one_worker_s_book_and_ledger_would_have_said_the_same(quotas: Quo
             case 0 | 1:
                 asked, tokens, micros = dice.sample(holders, dice.randrange(1, 3)), dice.randrange(300), 40
                 micros = dice.randrange(900)
+                looked = await quota.look(asked, some, tokens, micros, clock.now)
                 found = await quota.enter(request, asked, some, tokens, micros, clock.now)
                 expected: object = counting.enter(request, asked, some, tokens, micros, clock.now)
+                looked_for = found
                 if isinstance(expected, Over) and expected.wait_seconds is not None:
                     assert isinstance(found, Over)
                     assert found.wait_seconds == pytest.approx(expected.wait_seconds, abs=0.002)
                     found = found._replace(wait_seconds=expected.wait_seconds)
                 assert found == expected
+                if request not in met:  # a look knows no request that has entered already
+                    assert looked == looked_for
                 if found is None:
                     met.setdefault(request, some)
             case 2:

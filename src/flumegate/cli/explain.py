@@ -162,7 +162,7 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str, str]]:
         lines.append(("estimate", f"{tokens}: {cost}", ""))
     lines += [("loss", loss, "yellow") for loss in told.get("losses", [])]
     if refusal := told.get("refusal"):
-        lines.append(("refused", f"{refusal['status']} {refusal['code']}: {refusal['message']}", "red"))
+        lines.append(("refused", f"{refusal['status']} {refusal['code']}", "red"))  # a gate has said why
     return lines
 
 

@@ -156,7 +156,7 @@ class RuleWhen(Section):
         default_factory=dict, description="Header fields by name, with a pattern for the value, where * is any text."
     )
     keys: list[Pattern] = Field(default_factory=list, description="Ids of client keys, any of them; patterns with *.")
-    tags: list[Pattern] = Field(default_factory=list, description="Tags in x-flumegate-tags, any of them.")
+    tags: list[Pattern] = Field(default_factory=list, description="Tags of the request or of its key, any of them.")
     hours: Annotated[str, AfterValidator(_check_hours)] | None = Field(
         default=None, description="Time of the day in UTC, as 22:00-06:00; null = any."
     )

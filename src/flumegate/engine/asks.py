@@ -111,7 +111,9 @@ def follow_rules(exchange: Exchange, planner: Planner, course: Course, followed:
 
 def _seen(exchange: Exchange) -> rules.Seen:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers}
-    tags = rules.read_tags(exchange.picked.get(b"x-flumegate-tags", b""))
+    tags = rules.read_tags(exchange.picked.get(b"x-flumegate-tags", b"").decode("latin-1"))
+    if exchange.access is not None:
+        tags += exchange.access.key.tags
     return rules.Seen(headers, exchange.key_id, tags, exchange.started_at)
 
 

@@ -6,7 +6,9 @@ is what that request does, if nothing else comes between.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlunsplit
@@ -22,7 +24,7 @@ from flumegate.engine.request import write_head
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
 from flumegate.gates import GATES
-from flumegate.gates.keyring import Keyring
+from flumegate.gates.authorise import permit
 from flumegate.routing.course import Candidate, Choice, Course
 from flumegate.routing.health import FULL, READY, SHUT, SOFT
 from flumegate.routing.plan import Plan
@@ -45,25 +47,42 @@ _encode = msgspec.json.Encoder().encode
 
 async def explain(engine: Engine, exchange: Exchange) -> bytes:
     """Return what would become of an exchange, as a JSON object; the exchange is one that nobody waits for."""
-    told: dict[str, object] = {
-        "endpoint": exchange.kind,
-        "gates": [_ask_gate(gate.__name__, exchange, engine.keyring) for gate in GATES],
-        "refusal": None,
-    }
-    try:
-        await _follow(engine, exchange, told)
-    except GatewayError as error:
-        told["refusal"] = _refusal(error)
+    gates = Gates(exchange)
+    told: dict[str, object] = {"endpoint": exchange.kind, "gates": gates.verdicts, "refusal": None}
+    for gate in GATES:
+        with gates.ask(gate.__name__):
+            gate(exchange, engine.keyring)
+    with gates.ask("route"):
+        await _follow(engine, exchange, gates, told)
+    told["refusal"] = gates.refusal
     return _encode(told)
 
 
-def _ask_gate(name: str, exchange: Exchange, keyring: Keyring) -> dict[str, object]:
-    gate = next(gate for gate in GATES if gate.__name__ == name)
-    try:
-        gate(exchange, keyring)
-    except GatewayError as error:
-        return {"gate": name, "passes": False, **_refusal(error)}
-    return {"gate": name, "passes": True, "key": exchange.key_id, "project": exchange.project}
+class Gates:
+    """What each gate says of a request; one that refuses does not keep the rest from being told.
+
+    Attributes:
+        verdicts: in the order of the road.
+        refusal: the first of them, which is what the client would get; None = all let it pass.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.verdicts: list[dict[str, object]] = []
+        self.refusal: dict[str, object] | None = None
+        self._exchange = exchange
+
+    @contextlib.contextmanager
+    def ask(self, name: str) -> Iterator[None]:
+        """Enter the verdict of what is done within."""
+        try:
+            yield
+        except GatewayError as error:
+            refusal = _refusal(error)
+            self.refusal = self.refusal or refusal
+            self.verdicts.append({"gate": name, "passes": False, **refusal})
+        else:
+            who = {"key": self._exchange.key_id, "project": self._exchange.project}
+            self.verdicts.append({"gate": name, "passes": True, **who})
 
 
 def _refusal(error: GatewayError) -> dict[str, object]:
@@ -75,9 +94,16 @@ def _refusal(error: GatewayError) -> dict[str, object]:
     }
 
 
-async def _follow(engine: Engine, exchange: Exchange, told: dict[str, object]) -> None:
+async def _follow(engine: Engine, exchange: Exchange, gates: Gates, told: dict[str, object]) -> None:
     followed: list[str] = []
+    if exchange.special:
+        set_deadline(exchange, None)
     course, seen = engine.find_course(exchange, followed)
+    if gates.refusal is None:  # of a key that is refused, it does not matter what else it may not
+        with gates.ask("model"):
+            permit(exchange)
+        with gates.ask("limits"):
+            await engine.settlement.meter.look(exchange, exchange.access, course, seen)
     if exchange.special or course.timeout is not None:
         set_deadline(exchange, course.timeout)
     told["resolution"] = _resolution(engine, exchange, course, followed)

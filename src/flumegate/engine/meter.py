@@ -12,16 +12,26 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
+from flumegate import log
 from flumegate.catalog.rates import cost_micros
 from flumegate.dialects.envelope import Envelope, bounds_of
 from flumegate.dialects.expected import MOST_TOKENS, most_output_tokens
 from flumegate.engine.asks import BYTES_A_TOKEN
-from flumegate.engine.notices import refusal, room_form, room_lines, rooms_left, tightest, unknown_balance
-from flumegate.errors import FORBIDDEN, GatewayError
+from flumegate.engine.notices import (
+    budget_line,
+    nearly_spent,
+    refusal,
+    room_form,
+    room_lines,
+    rooms_left,
+    tightest,
+    unknown_balance,
+    unknown_price,
+)
 from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
 from flumegate.quota.book import Book, Over
-from flumegate.quota.ledger import Ledger, Short, Unknown, recorded
+from flumegate.quota.ledger import Ledger, Line, Short, Unknown, recorded
 from flumegate.quota.stay import NOTHING, Allowance, Stay
 from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
@@ -42,6 +52,8 @@ MOST_ASKED = 32
 """Questions to control at a time: half of what a worker may have open, for others ask it, too."""
 MOST_TOLD = 5
 """How often a request tells Redis what was used, which may forget it again before that request has entered."""
+MOST_WARNED = 65_536
+"""Accounts of which is known that the log has warned; beyond, all are forgotten and it warns again."""
 FORGET_SECONDS = 3_600
 """How often accounts are dropped whose period is over."""
 AskBalance = Callable[[Sought], Awaitable[Balance | None]]
@@ -78,6 +90,8 @@ class Meter:
         self._asking: dict[Sought, asyncio.Task[Balance | None]] = {}
         self._turns = asyncio.Semaphore(MOST_ASKED)
         self._forget_at = 0.0
+        self._warned: set[str] = set()
+        """Accounts of which the log says already that they are nearly spent."""
         self._streams: dict[str, Exchange] = {}
         """Streams under way that cost money."""
         self._under_way: set[asyncio.Task[None]] = set()
@@ -130,9 +144,10 @@ class Meter:
                 micros = -(-(tokens * rates[0] + output * rates[1]) // 1_000_000)
         if allowance.pair is None:
             stay = allowance.enter(tokens, micros, second)
+            near = bool(allowance.lines)
         else:
             stay = None
-            sheet, requests, most_tokens, active, served, account, limit = allowance.pair
+            sheet, requests, most_tokens, active, served, account, limit, warn_at = allowance.pair
             left = limit - account.spent - account.held
             if (
                 sheet.requests < requests
@@ -148,12 +163,13 @@ class Meter:
                 sheet.served += 1
                 account.held += micros
                 stay = Stay(allowance, tokens, micros, second)
+            near = account.spent >= warn_at
         if stay is None:
             return self._enter_closely(exchange, access, course, seen)
         exchange.stay = stay
         if exchange.stream and allowance.lines:
             self._streams[exchange.record_id] = exchange
-        return rooms_left(allowance)
+        return rooms_left(allowance) + self._warn(allowance, allowance.spent()) if near else rooms_left(allowance)
 
     def _enter_closely(
         self, exchange: Exchange, access: Access | None, course: Course, seen: Envelope
@@ -174,7 +190,69 @@ class Meter:
         exchange.stay = allowance.count(tokens, micros, int(now))
         if exchange.stream and allowance.lines:
             self._streams[exchange.record_id] = exchange
-        return rooms_left(allowance)
+        return rooms_left(allowance) + self._warn(allowance, allowance.spent())
+
+    def _warn(self, allowance: Allowance, spent: Sequence[tuple[Line, int]]) -> bytes:
+        """Return the header line that warns of the budget of which most is spent; of each the log says it once."""
+        most, lines = 0, b""
+        for line, percent in nearly_spent(spent):
+            budget = allowance.budgets[allowance.lines.index(line)]
+            if percent > most:
+                most, lines = percent, budget_line(budget, percent)
+            if line.account not in self._warned:
+                if len(self._warned) >= MOST_WARNED:
+                    self._warned.clear()
+                self._warned.add(line.account)
+                log.event("warning", "budget_nearly_spent", budget=budget.scope, period=budget.period, percent=percent)
+        return lines
+
+    async def look(self, exchange: Exchange, access: Access | None, course: Course, seen: Envelope) -> None:
+        """Tell what `enter` would do; nothing is held or counted.
+
+        Raises:
+            GatewayError: as there.
+        """
+        allowance = _allowance(exchange, access, time())
+        if not allowance.metered:
+            return
+        tokens = len(exchange.body) // BYTES_A_TOKEN
+        micros = _expected(exchange, course, seen, tokens) if allowance.lines else 0
+        shared = self.shared
+
+        async def look() -> Over | Short | Unknown | None:
+            now = monotonic()
+            if shared is None:
+                return self._bind(allowance, now) or allowance.refused(tokens, micros, now)
+            return await shared.look(allowance.holders, allowance.lines, tokens, micros, now)
+
+        refused = await look()
+        for _ in range(MOST_TOLD):
+            if not isinstance(refused, Unknown):
+                break
+            await self._tell(shared, refused, allowance)
+            refused = await look()
+        if refused is not None:
+            raise refusal(refused, allowance, time())
+
+    async def _tell(self, shared: SharedQuota | None, unknown: Unknown, allowance: Allowance) -> None:
+        """Find out what was used before this worker began, and enter it here, or where several workers count.
+
+        Raises:
+            GatewayError: 503, it cannot be known now.
+        """
+        balance = await self._told(unknown)
+        for name in unknown.holders:
+            served = balance.requests.get(name, 0)
+            if shared is None:
+                self.book.tell(name, served)
+            else:
+                await shared.tell(name, served)
+        for account, ends_at in _ends(unknown, allowance):
+            spent = balance.micros.get(recorded(account), 0)
+            if shared is None:
+                self.ledger.open(account, spent, ends_at)
+            else:
+                await shared.open(account, spent, ends_at)
 
     def _bind(self, allowance: Allowance, now: float) -> Unknown | None:
         bound = allowance.era is self.book.era
@@ -195,11 +273,7 @@ class Meter:
         allowance: Allowance,
         unknown: Unknown,
     ) -> bytes:
-        balance = await self._told(unknown)
-        for name in unknown.holders:
-            self.book.tell(name, balance.requests.get(name, 0))
-        for account, ends_at in _ends(unknown, allowance):
-            self.ledger.open(account, balance.micros.get(recorded(account), 0), ends_at)
+        await self._tell(None, unknown, allowance)
         lines = self.enter(exchange, access, course, seen)
         return lines if isinstance(lines, bytes) else await lines  # another day has begun meanwhile
 
@@ -216,18 +290,15 @@ class Meter:
             for _ in range(MOST_TOLD):
                 if not isinstance(refused, Unknown):
                     break
-                balance = await self._told(refused)
-                for name in refused.holders:
-                    await shared.tell(name, balance.requests.get(name, 0))
-                for account, ends_at in _ends(refused, allowance):
-                    await shared.open(account, balance.micros.get(recorded(account), 0), ends_at)
+                await self._tell(shared, refused, allowance)
                 refused = await enter()
         if refused is not None:
             raise refusal(refused, allowance, time())
         exchange.stay = stay
         if allowance.lines and exchange.stream:
             self._streams[exchange.record_id] = exchange
-        return room_lines(*tightest(shared.rooms(exchange.record_id)))
+        lines = room_lines(*tightest(shared.rooms(exchange.record_id)))
+        return lines + self._warn(allowance, shared.spent(exchange.record_id))
 
     async def _told(self, unknown: Unknown) -> Balance:
         """Ask control what was used before this worker began; a crowd that wants to know the same asks once.
@@ -337,13 +408,7 @@ def _expected(exchange: Exchange, course: Course, seen: Envelope, input_tokens: 
         price = candidate.price
         cost = None if price is None else cost_micros(price, input_tokens, output)
         if cost is None:
-            raise GatewayError(
-                FORBIDDEN,
-                "price_unknown",
-                f"What {candidate.health.name!r} costs is not known, so it cannot be used on a budget. "
-                "Whoever runs this gateway can state it under 'prices'.",
-                param="model",
-            )
+            raise unknown_price(candidate.health.name, passed_on=exchange.lane == "transparent")
         dearest = max(dearest, cost)
     return dearest
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from flumegate.errors import BUDGET_EXCEEDED, RATE_LIMITED, UNAVAILABLE, GatewayError
+from flumegate.errors import BUDGET_EXCEEDED, FORBIDDEN, RATE_LIMITED, UNAVAILABLE, GatewayError
 from flumegate.quota.book import Over, Room
-from flumegate.quota.ledger import Short, Unknown
+from flumegate.quota.ledger import Line, Short, Unknown
 from flumegate.quota.stay import NO_END, Allowance
 from flumegate.quota.window import MINUTE
 from flumegate.records.access import Budget
@@ -53,6 +53,18 @@ def rooms_left(allowance: Allowance) -> bytes:
     return form % (requests - sheet.requests, left if left > 0 else 0)  # noqa: FURB136 - max() costs twice as much
 
 
+def nearly_spent(spent: Iterable[tuple[Line, int]]) -> list[tuple[Line, int]]:
+    """Return of budgets with what they have spent those that warn, each with the part that this is, in percent."""
+    return [(line, amount * 100 // line.limit_micros) for line, amount in spent if 0 < line.warn_micros <= amount]
+
+
+def budget_line(budget: Budget, percent: int) -> bytes:
+    """Return the header line that warns of a budget that is nearly spent; whose by kind, as in refusals."""
+    return b"x-flumegate-budget-warning: %b %b %d%%\r\n" % (
+        budget.scope.partition(":")[0].encode(), budget.period.encode(), percent,
+    )  # fmt: skip
+
+
 def tightest(rooms: Sequence[tuple[Room | None, Room | None]]) -> tuple[Room | None, Room | None]:
     """Return of several rates of requests and of tokens those that leave the least."""
     requests = [room for room, _ in rooms if room is not None]
@@ -79,6 +91,21 @@ def unknown_balance() -> GatewayError:
         "Try again shortly.",
         retry_after=2,
     )
+
+
+def unknown_price(target: str, *, passed_on: bool) -> GatewayError:
+    """Return the error for a request on a budget whose cost nobody can tell; passed on = in the transparent lane."""
+    if passed_on:
+        message = (
+            "What requests of this endpoint cost cannot be known, because they are passed on as they are, so no budget "
+            "can hold it. Use a key that neither itself nor by its project or model is on a budget."
+        )
+        return GatewayError(FORBIDDEN, "price_unknown", message)
+    message = (
+        f"What {target!r} costs is not known, so it cannot be used on a budget. "
+        "Whoever runs this gateway can state it under 'prices'."
+    )
+    return GatewayError(FORBIDDEN, "price_unknown", message, param="model")
 
 
 def _over(over: Over) -> GatewayError:

@@ -8,6 +8,7 @@ from flumegate.catalog.rates import bill
 from flumegate.exchange import Exchange
 from flumegate.ir.usage import Usage
 from flumegate.records.request import Record
+from flumegate.routing.rules import read_tags
 
 _ISSUED = re.compile(r"((?:sk-fg|fg-at|fg-st)-[0-9A-Za-z]{8})-[0-9A-Za-z_-]{49}")
 """A key or token as this gateway makes them, by its id and the rest."""
@@ -22,7 +23,7 @@ def record_of(exchange: Exchange) -> Record:
             attempt.ended_us = int((now - started) * 1e6)
             if exchange.outcome != "ok":
                 attempt.outcome = exchange.error_code or exchange.outcome
-    tap, plan = exchange.tap, exchange.plan
+    tap, plan, access = exchange.tap, exchange.plan, exchange.access
     usage = tap.usage if tap is not None else None
     source = ""
     if usage is not None:
@@ -63,7 +64,7 @@ def record_of(exchange: Exchange) -> Record:
         exchange.request_bytes,
         exchange.response_bytes,
         exchange.client_abort,
-        _text(exchange, b"x-flumegate-tags") if exchange.special else "",
+        _tags(exchange) if exchange.special or (access is not None and access.key.tags) else "",
         _trace_id(exchange) if exchange.special else "",
         exchange.attempts,
         exchange.losses,
@@ -91,6 +92,15 @@ def _cost(exchange: Exchange, usage: Usage | None) -> tuple[int | None, str]:
 def _shown(text: str) -> str:
     """Return what a client wrote, without the secret of a key that it put where none belongs."""
     return _ISSUED.sub(r"\1-…", text) if "fg-" in text else text
+
+
+def _tags(exchange: Exchange) -> str:
+    """Return the tags as they were sent, and those of the key that are not among them."""
+    sent = _text(exchange, b"x-flumegate-tags")
+    if exchange.access is None or not exchange.access.key.tags:
+        return sent
+    named = read_tags(sent)
+    return ",".join([*([sent] if sent else []), *(tag for tag in exchange.access.key.tags if tag not in named)])
 
 
 def _text(exchange: Exchange, name: bytes) -> str:

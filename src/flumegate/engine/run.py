@@ -238,7 +238,8 @@ def cors_lines(exchange: Exchange) -> bytes:
     return (
         b"access-control-allow-origin: %b\r\nvary: origin\r\n"
         b"access-control-expose-headers: x-request-id, request-id, retry-after, x-flumegate-provider, "
-        b"x-flumegate-model, x-flumegate-lane, x-flumegate-losses, x-upstream-response-time\r\n" % origin
+        b"x-flumegate-model, x-flumegate-lane, x-flumegate-losses, x-flumegate-budget-warning, "
+        b"x-upstream-response-time\r\n" % origin
     )
 
 

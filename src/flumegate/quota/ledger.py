@@ -18,6 +18,8 @@ class Line(NamedTuple):
     """What may be spent in that period."""
     ends_at: float = 0.0
     """Unix time at which the period ends; 0 = never."""
+    warn_micros: int = 0
+    """Once so much is spent, answers warn; 0 = they never do."""
 
 
 class Short(NamedTuple):
@@ -59,7 +61,8 @@ def line_of(budget: Budget, unix_time: float) -> Line:
     name = period.name_of(budget.period, unix_time)
     # One that was removed and is set again begins from what the records say, not from what was spent on the first.
     account = f"{budget.scope}@{name}#{budget.since}" if budget.since else f"{budget.scope}@{name}"
-    return Line(account, limit, period.end_of(budget.period, unix_time) or 0.0)
+    warn = max(1, limit * budget.soft_percent // 100)
+    return Line(account, limit, period.end_of(budget.period, unix_time) or 0.0, warn)
 
 
 def recorded(account: str) -> str:

@@ -23,8 +23,8 @@ NO_END = sys.maxsize
 """Stands for a limit that is not set, and is compared by `is`."""
 _Bounds = tuple[Sheet, int, int, int, int]
 """A sheet with its limits: requests and tokens a minute, requests under way, requests in all its life."""
-_Pair = tuple[Sheet, int, int, int, int, Account, int]
-"""The same, and an account with what may be spent of it."""
+_Pair = tuple[Sheet, int, int, int, int, Account, int, int]
+"""The same, and an account with what may be spent of it, and what is when answers begin to warn."""
 
 
 class Allowance:
@@ -112,7 +112,10 @@ class Allowance:
         self.funds = tuple(
             (account, line.limit_micros) for account, line in zip(self.accounts, self.strictest, strict=True)
         )
-        self.pair = (*self.bounds[0], *self.funds[0]) if len(self.bounds) == len(self.funds) == 1 else None
+        self.pair = None
+        if len(self.bounds) == len(self.funds) == 1:
+            (line,) = self.strictest
+            self.pair = (*self.bounds[0], *self.funds[0], line.warn_micros or NO_END)
         self.era = book.era
         return None
 
@@ -187,6 +190,10 @@ class Allowance:
             if left < micros:
                 return Short(line, left)
         return None
+
+    def spent(self) -> list[tuple[Line, int]]:
+        """Return what each budget has spent."""
+        return [(line, account.spent) for account, line in zip(self.accounts, self.strictest, strict=True)]
 
     def rooms(self) -> tuple[Room | None, Room | None]:
         """Return what the tightest rates of requests and of tokens leave behind a request that has just entered.

@@ -79,7 +79,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     """Body bytes handed to the client."""
     client_abort: bool = False
     tags: str = ""
-    """As sent in `x-flumegate-tags`."""
+    """As sent in `x-flumegate-tags`, and those of the key."""
     trace_id: str = ""
     attempts: tuple[Attempt, ...] = ()
     losses: tuple[str, ...] = ()

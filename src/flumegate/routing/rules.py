@@ -17,7 +17,7 @@ class Seen(NamedTuple):
     Attributes:
         headers: the client's fields by lower-case name.
         key_id: whose request it is; empty = nobody's.
-        tags: from `x-flumegate-tags`.
+        tags: from `x-flumegate-tags`, and those of its key.
         unix_time: in seconds.
     """
 
@@ -27,9 +27,9 @@ class Seen(NamedTuple):
     unix_time: float
 
 
-def read_tags(value: bytes) -> tuple[str, ...]:
+def read_tags(value: str) -> tuple[str, ...]:
     """Return the tags of a header value: separated by commas."""
-    return tuple(tag for part in value.decode("latin-1").split(",") if (tag := part.strip()))
+    return tuple(tag for part in value.split(",") if (tag := part.strip()))
 
 
 def holds(when: When, seen: Seen) -> bool:

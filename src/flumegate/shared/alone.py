@@ -55,6 +55,21 @@ class Alone:
         now: float, workers: int,
     ) -> Over | Short | Unknown | None:  # fmt: skip
         """Admit a request on this worker's share; None = admitted, and counted."""
+        if found := self.look(holders, lines, tokens, micros, now=now, workers=workers):
+            return found
+        shares, leases = self._shares(holders, lines, workers)
+        self._counted[request] = shares.count(tokens, 0, int(self._now))
+        self._leased[request] = leases.count(0, micros, 0)
+        for holder in holders:
+            if holder.limits.max_requests:
+                served, since = self._served[holder.name]
+                self._served[holder.name] = (served, since + 1)
+        return None
+
+    def look(
+        self, holders: Sequence[Holder], lines: Sequence[Line], tokens: int, micros: int, *, now: float, workers: int
+    ) -> Over | Short | Unknown | None:
+        """Tell what `enter` would answer to such a request; nothing is counted."""
         unknown = Unknown(
             tuple(line.account for line in lines if self._lease(line, workers) is None),
             tuple(holder.name for holder in holders if holder.limits.max_requests and holder.name not in self._served),
@@ -65,22 +80,13 @@ class Alone:
             if holder.limits.max_requests and not self._life_left(holder, workers):
                 return Over("max_requests", holder, holder.limits.max_requests, None)
         now = self._latest(now)
-        shares = self._bound([_share(holder, workers) for holder in holders], (), now)
-        leases = self._bound((), [self._leased_line(line, workers) for line in lines], now)
+        shares, leases = self._shares(holders, lines, workers)
         over = shares.refused(tokens, 0, now)
         if isinstance(over, Over):
             holder = next(holder for holder in holders if holder.name == over.holder.name)
             return over._replace(holder=holder, allowed=limit_of(holder.limits, over.limit))
         short = leases.refused(0, micros, now)
-        if isinstance(short, Short):
-            return _told(short, lines)
-        self._counted[request] = shares.count(tokens, 0, int(now))
-        self._leased[request] = leases.count(0, micros, 0)
-        for holder in holders:
-            if holder.limits.max_requests:
-                served, since = self._served[holder.name]
-                self._served[holder.name] = (served, since + 1)
-        return None
+        return _told(short, lines) if isinstance(short, Short) else None
 
     def count(self, request: str, holders: Sequence[Holder], tokens: int, now: float) -> None:
         """Count a request that was admitted elsewhere, whatever the limits say."""
@@ -138,6 +144,13 @@ class Alone:
 
     def _leased_line(self, line: Line, workers: int) -> Line:
         return line._replace(limit_micros=self._lease(line, workers) or 0)
+
+    def _shares(self, holders: Sequence[Holder], lines: Sequence[Line], workers: int) -> tuple[Allowance, Allowance]:
+        """Return this worker's part of the limits, and of the budgets."""
+        return (
+            self._bound([_share(holder, workers) for holder in holders], (), self._now),
+            self._bound((), [self._leased_line(line, workers) for line in lines], self._now),
+        )
 
     def _bound(self, holders: Sequence[Holder], lines: Sequence[Line], now: float) -> Allowance:
         allowance = Allowance(holders, (), lines)

@@ -30,7 +30,7 @@ Argument = dict[str, object]
 class _Stay:
     """A request under way in this worker."""
 
-    __slots__ = ("holders", "lines", "micros", "shared", "tokens", "used")
+    __slots__ = ("holders", "lines", "micros", "shared", "spent", "tokens", "used")
 
     def __init__(self, holders: Sequence[Holder], lines: Sequence[Line], tokens: int, micros: int) -> None:
         self.holders, self.lines, self.tokens, self.micros = tuple(holders), tuple(lines), tokens, micros
@@ -38,6 +38,8 @@ class _Stay:
         self.shared = True
         # Requests and tokens within the minute in which it entered, for each holder in turn.
         self.used: list[int] = []
+        # What had been spent of each line then.
+        self.spent: list[int] = []
 
 
 class SharedQuota:
@@ -141,6 +143,17 @@ class SharedQuota:
             self._stays[request] = stay
         return found
 
+    async def look(
+        self, holders: Sequence[Holder], lines: Sequence[Line], tokens: int, micros: int, now: float
+    ) -> Over | Short | Unknown | None:
+        """Tell what `enter` would answer to such a request; nothing is held or counted."""
+        stay = _Stay(holders, lines, tokens, micros)
+        try:
+            reply = await self._run(ENTER, _entry("", stay) | {"look": True})
+        except AwayError:
+            return self.alone.look(holders, lines, tokens, micros, now=now, workers=max(1, self._workers()))
+        return self._read(reply, stay)
+
     async def open(self, account: str, spent_micros: int, ends_at: float = 0.0) -> None:
         """Enter what an account had spent before; one that is open already stays as it is."""
         try:
@@ -212,6 +225,11 @@ class SharedQuota:
             (_room(holder.limits.requests_per_minute, requests), _room(holder.limits.tokens_per_minute, tokens))
             for holder, requests, tokens in zip(stay.holders, used, used, strict=False)
         ]
+
+    def spent(self, request: str) -> list[tuple[Line, int]]:
+        """Return what was spent of each budget of a request when it entered; nothing for one that was let in alone."""
+        stay = self._stays.get(request)
+        return [] if stay is None else list(zip(stay.lines, stay.spent, strict=False))
 
     async def renew(self) -> None:
         """Extend the leases of all requests under way; what Redis has forgotten is entered again.
@@ -304,9 +322,10 @@ class SharedQuota:
 
     def _read(self, reply: list[object], stay: _Stay) -> Over | Short | Unknown | None:
         match reply:
-            case [b"in", list(lefts), list(used)]:
+            case [b"in", list(lefts), list(used), list(spent)]:
                 for line, left in zip(stay.lines, lefts, strict=False):
                     self.alone.see(line.account, _int(left))
+                stay.spent = [_int(amount) for amount in spent]
                 stay.used = [_int(amount) for amount in used]
                 return None
             case [b"over", index, limit, wait]:

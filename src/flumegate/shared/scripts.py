@@ -144,11 +144,12 @@ def _script(body: str) -> Script:
 
 
 ENTER = _script("""
--- {request, holders: [{name, rpm, tpm, concurrency, most}], lines: [{account, limit, ends}], tokens, micros, forced}
--- Replies {'in', what is left of each line, what each holder has used of requests and tokens}, or why not.
+-- {request, holders: [{name, rpm, tpm, concurrency, most}], lines: [{account, limit, ends}], tokens, micros, forced,
+-- look}. Replies {'in', what is left of each line, what each holder has used of requests and tokens, what was spent of
+-- each line}, or why not. With `look` the lists are empty, and nothing is held or counted.
 if redis.call('EXISTS', P .. 'hold:' .. A.request) == 1 then
   redis.call('ZADD', KEYS[1], now + LEASE, A.request)
-  return {'in', {}, {}}
+  return {'in', {}, {}, {}}
 end
 if not A.forced and redis.call('EXISTS', P .. 'ended:' .. A.request) == 1 then return {'ended'} end
 local spent, held, rates, served = {}, {}, {}, {}
@@ -201,6 +202,7 @@ if not A.forced then
     if left < A.micros or left <= 0 then return {'short', i - 1, left} end
   end
 end
+if A.look then return {'in', {}, {}, {}} end
 
 local left, used, seen, hold = {}, {}, {}, {accounts = {}, holders = {}}
 for i, line in ipairs(A.lines) do
@@ -214,7 +216,7 @@ for i, line in ipairs(A.lines) do
       if line.ends == 0 then redis.call('EXPIRE', key, IDLE) end
     end
   else
-    left[i] = 0
+    left[i], spent[i] = 0, 0
   end
 end
 for i, holder in ipairs(A.holders) do
@@ -234,7 +236,7 @@ hold.micros, hold.tokens, hold.second = A.micros, A.tokens, second
 redis.call('SET', P .. 'hold:' .. A.request, cmsgpack.pack(hold))
 redis.call('ZADD', KEYS[1], now + LEASE, A.request)
 redis.call('DEL', P .. 'swept:' .. A.request, P .. 'ended:' .. A.request)
-return {'in', left, used}
+return {'in', left, used, spent}
 """)
 
 OPEN = _script("""

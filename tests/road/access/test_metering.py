@@ -67,6 +67,28 @@ async def test_a_key_that_may_is_served(worker: Worker, mock: Mock) -> None:
     assert (await worker.post("sk-one", chat("may"))).status == 200
 
 
+async def test_a_budget_that_is_nearly_spent_warns(
+    worker: Worker, mock: Mock, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In every answer from its part on, of all budgets the one of which most is spent; once in the log."""
+    cost = 10 * MICROS_A_TOKEN
+    own = Budget("key:k", "total", 10 * cost, soft_percent=50)
+    snapshot = known(
+        mock, projects={"p1": Project("p1", "one", budgets=(Budget("project:p1", "month", 4 * cost, 50),))}
+    )
+    worker.apply(snapshot, {"sk-one": Key("k", budgets=(own,)), "sk-two": Key("l", "p1", budgets=(own,))})
+    warned = {}
+    for key, count in (("sk-one", 6), ("sk-two", 4)):
+        replies = [await worker.post(key, chat("soft", "tokens", max_tokens=10)) for _ in range(count)]
+        assert [reply.status for reply in replies] == [200] * count
+        warned[key] = [reply.headers.get("x-flumegate-budget-warning") for reply in replies]
+    assert warned["sk-one"] == [None] * 5 + ["key total 50%"]
+    # The same budget of the other key goes on where the first has left it.
+    assert warned["sk-two"] == [f"key total {part}%" for part in (60, 70, 80, 90)]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "budget_nearly_spent" in line]
+    assert [(line["budget"], line["percent"]) for line in lines] == [("key:k", 50), ("project:p1", 50)]
+
+
 async def test_a_projects_own_credential_travels(worker: Worker, mock: Mock) -> None:
     """And nobody else's requests carry it."""
     snapshot = known(mock, project_credentials={"p1": {"up": "sk-of-the-project"}})
@@ -222,6 +244,16 @@ async def test_a_model_without_a_price_is_not_free(worker: Worker, mock: Mock) -
     refused = await worker.post("sk-one", chat("unpriced"))
     assert (refused.status, refused.error()["code"]) == (403, "price_unknown")
     assert (await worker.post("sk-two", chat("unpriced"))).status == 200
+
+
+async def test_what_is_passed_on_as_it_is_goes_on_no_budget(worker: Worker, mock: Mock) -> None:
+    """Nobody can tell its cost, whatever the model's price; the refusal promises no remedy that is none."""
+    worker.apply(known(mock), {"sk-one": Key("k", budgets=(Budget("key:k", "day", 10**9),)), "sk-two": Key("l")})
+    body, path = chat("passed on"), "/proxy/v1/chat/completions"
+    refused = await worker.post("sk-one", body, path, x_upstream_name="up")
+    assert (refused.status, refused.error()["code"]) == (403, "price_unknown")
+    assert "prices" not in refused.error()["message"]
+    assert (await worker.post("sk-two", body, path, x_upstream_name="up")).status == 200
 
 
 async def test_a_stream_that_outgrows_its_budget_is_ended(worker: Worker, mock: Mock) -> None:

@@ -31,6 +31,12 @@ class Pair(NamedTuple):
             worker.apply(known(mock, redis_url=self.redis.url, redis_seconds=PATIENCE, **fields), keys)
 
 
+async def settled(redis: Redis, micros: int) -> None:
+    """Return once the budget has spent that much and holds nothing."""
+    asked, spent = ("HMGET", "fg:{flumegate}:account:key:k@total", "s", "h"), str(micros)
+    await until(lambda: redis.command(*asked) == f"*2\r\n${len(spent)}\r\n{spent}\r\n$1\r\n0\r\n".encode())
+
+
 @pytest.fixture(scope="module")
 def mock() -> Iterator[Mock]:
     with run_mock() as running:
@@ -44,6 +50,19 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     with redis_server() as redis:
         async with run_worker(tmp_path / "one") as one, run_worker(tmp_path / "two") as two:
             yield Pair(one, two, redis)
+
+
+async def test_a_budget_that_is_nearly_spent_warns_wherever(pair: Pair, mock: Mock) -> None:
+    """By what all workers have spent together; each log says it once."""
+    budget = Budget("key:k", "total", 10 * 10 * MICROS_A_TOKEN)
+    pair.apply(mock, {"sk-one": Key("k", budgets=(budget,))})
+    warned = []
+    for number in range(10):
+        reply = await (pair.one, pair.two)[number % 2].post("sk-one", chat("soft", "tokens", max_tokens=10))
+        assert reply.status == 200
+        warned.append(reply.headers.get("x-flumegate-budget-warning"))
+        await settled(pair.redis, (number + 1) * 10 * MICROS_A_TOKEN)
+    assert warned == [None] * 8 + ["key total 80%", "key total 90%"]
 
 
 async def test_a_budget_for_n_calls_lets_n_through_over_both(pair: Pair, mock: Mock) -> None:
@@ -97,9 +116,7 @@ async def test_what_is_under_way_is_charged_where_it_was_held(pair: Pair, mock: 
         place["redis_url"] = pair.redis.url[:-2] + "/1"
     pair.one.apply(known(mock, **place), keys)
     assert (await running).status == 200
-    asked = ("HMGET", "fg:{flumegate}:account:key:k@total", "s", "h")
-    cost = str(10 * MICROS_A_TOKEN)
-    await until(lambda: pair.redis.command(*asked) == f"*2\r\n${len(cost)}\r\n{cost}\r\n$1\r\n0\r\n".encode())
+    await settled(pair.redis, 10 * MICROS_A_TOKEN)
     assert pair.redis.command("HGET", "fg:{flumegate}:holder:key:k", "active") == b"$1\r\n0\r\n"
 
 
