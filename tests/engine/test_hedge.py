@@ -1,19 +1,109 @@
-"""A race leaves no place, no connection and no task behind, at whichever of its awaits the client leaves."""
+"""A race tells each target its own end, and leaves no place, connection or task behind, wherever it is left."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import types
-from collections.abc import Coroutine, Generator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from flumegate.engine.run import Engine
+from flumegate.exchange import Exchange
+from flumegate.records.request import Attempt
+from flumegate.routing.health import Health
 from flumegate.snapshot import Hedge, Route, Target
 from rig import engines
 
 MOST_AWAITS = 200
+GOOD = engines.HEAD % (200, len(engines.ANSWER)) + engines.ANSWER
+ERROR = b'{"type":"error","error":{"message":"overloaded","type":"overloaded_error"}}'
+
+
+class Upstream:
+    """Answers a model's requests with the bytes that the test says, as soon as it says them; `None` = closes."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._answers: defaultdict[str, asyncio.Queue[bytes | None]] = defaultdict(asyncio.Queue)
+
+    def say(self, model: str, *answer: bytes | None) -> None:
+        for piece in answer:
+            self._answers[model].put_nowait(piece)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        saying: asyncio.Task[None] | None = None
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                model = json.loads(await reader.readexactly(length))["model"]
+                self.asked.append(model)
+                if saying is None:
+                    saying = asyncio.create_task(self._say(self._answers[model], writer))
+        if saying is not None:
+            saying.cancel()
+            await asyncio.wait({saying})
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    async def _say(self, answers: asyncio.Queue[bytes | None], writer: asyncio.StreamWriter) -> None:
+        while (piece := await answers.get()) is not None:
+            writer.write(piece)
+        writer.close()
+
+
+class Race(NamedTuple):
+    """A request under way, to `first` and, beside it, to `second`."""
+
+    engine: Engine
+    upstream: Upstream
+    exchange: Exchange
+    running: asyncio.Task[None]
+
+    @property
+    def rows(self) -> tuple[Attempt, ...]:
+        return self.exchange.attempts
+
+    def health(self, model: str) -> Health:
+        return next(health for health in self.engine.healths.all() if health.name.endswith(f"/{model}"))
+
+    async def until(self, look: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not look():
+                assert not self.running.done()
+                await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        async with asyncio.timeout(20):
+            await self.running  # its record was asked for before, and is made first
+
+
+@contextlib.asynccontextmanager
+async def racing(folder: Path, second: str = "up") -> AsyncIterator[Race]:
+    """Begin a request, and go on once both targets have been asked; `second` is the provider of the hedge."""
+    upstream = Upstream()
+    targets = (Target("up", "first"), Target(second, "second", tier=1))
+    async with engines.running(folder, {"m": Route(targets, hedge=Hedge(0.002, 1.0))}, upstream.serve) as made:
+        exchange = engines.request(made)
+        race = Race(made, upstream, exchange, asyncio.create_task(made.run(exchange)))
+        await race.until(lambda: len(upstream.asked) == 2)
+        yield race
+        assert {(health.in_flight, health.unheard, health.probing) for health in made.healths.all()} == {(0, 0, False)}
+
+
+def outcomes(race: Race) -> list[tuple[str, int | None, str]]:
+    """Return what the record says of every attempt, each of which has its own end."""
+    for row in race.rows:
+        assert row.ended_us is not None
+        assert row.started_us <= (row.first_byte_us or row.started_us) <= row.ended_us
+    return [(row.target.partition("/")[2], row.status, row.outcome) for row in race.rows]
 
 
 @types.coroutine
@@ -78,3 +168,55 @@ async def test_a_client_in_a_hurry_blames_neither_target(tmp_path: Path) -> None
                 await asyncio.sleep(0)
         assert (exchange.status, len(exchange.attempts)) == (504, 2)
         assert [health.failures for health in made.healths.all()] == [0, 0]
+
+
+def answer(body: bytes, status: int = 200, media_type: bytes = b"application/json", missing: int = 0) -> bytes:
+    head = b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
+    return head % (status, media_type, len(body) + missing) + body
+
+
+@pytest.mark.parametrize(("bad", "good"), [("first", "second"), ("second", "first")])
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_who_fails_leaves_its_place_at_once(tmp_path: Path, bad: str, good: str, leaves: bool) -> None:
+    """While the other one goes on, and whether or not the client waits for that."""
+    async with racing(tmp_path) as race:
+        race.upstream.say(bad, answer(ERROR, 503))
+        await race.until(lambda: race.health(bad).in_flight == 0)
+        assert (race.health(bad).failures, race.health(bad).last_error) == (1, "upstream_503")
+        assert race.health(good).in_flight == 1
+        if leaves:
+            race.running.cancel()
+        else:
+            race.upstream.say(good, GOOD)
+        await race.end()
+        assert (race.health(bad).failures, race.health(good).failures) == (1, 0)
+        told = {model: (status, outcome) for model, status, outcome in outcomes(race)}
+        assert told == {bad: (503, "upstream_503"), good: (None, "cancelled") if leaves else (200, "ok")}
+        assert race.exchange.plan is not None
+        assert race.exchange.plan.model == good
+
+
+@pytest.mark.parametrize(("earlier", "later"), [("first", "second"), ("second", "first")])
+async def test_both_fail_each_by_its_own(tmp_path: Path, earlier: str, later: str) -> None:
+    """The client gets the later one's failure."""
+    async with racing(tmp_path) as race:
+        race.upstream.say(earlier, answer(ERROR, 503))
+        await race.until(lambda: any(row.ended_us is not None for row in race.rows))
+        race.upstream.say(later, answer(ERROR, 500))
+        await race.end()
+        assert (race.exchange.status, race.exchange.error_code) == (500, "upstream_500")
+        told = {model: (status, outcome) for model, status, outcome in outcomes(race)}
+        assert told == {earlier: (503, "upstream_503"), later: (500, "upstream_500")}
+        assert race.exchange.plan is not None
+        assert race.exchange.plan.model == later
+        assert race.upstream.asked == ["first", "second"]
+
+
+async def test_a_refusal_is_an_answer(tmp_path: Path) -> None:
+    """Another target would refuse the request just so: it is handed on, and the first attempt called off."""
+    async with racing(tmp_path) as race:
+        race.upstream.say("second", answer(ERROR, 400))
+        await race.end()
+        assert (race.exchange.status, race.exchange.error_code) == (400, "upstream_400")
+        assert outcomes(race) == [("first", None, "cancelled"), ("second", 400, "upstream_400")]
+        assert race.upstream.asked == ["first", "second"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from time import monotonic, time
 
@@ -45,8 +45,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.wait_closed()
 
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 @contextlib.asynccontextmanager
-async def running(folder: Path, routes: dict[str, Route]) -> AsyncIterator[Engine]:
+async def running(folder: Path, routes: dict[str, Route], serve: Serve = serve) -> AsyncIterator[Engine]:
     """Run an engine with these routes; `up` is the server, and `claude` the same one in another dialect."""
     loop = asyncio.get_running_loop()
     serving: list[asyncio.Task[None]] = []

@@ -99,12 +99,18 @@ def test_a_hedge_that_fails_harms_nobody(stage: Stage) -> None:
     """The first attempt goes on."""
     answer = stage.chat("second-fails", "nonce-harmless hello")
     assert (answer.status, answer.headers["x-flumegate-model"][:5]) == (200, "first")
+    kept = road.record(stage.gateway, answer.headers["x-request-id"])
+    assert kept["model"] == "first+latency_ms=1000"
+    assert [outcome for _, outcome in outcomes(kept)] == ["ok", "upstream_500"]
 
 
 def test_a_first_attempt_that_fails_leaves_the_second(stage: Stage) -> None:
     """Whichever answers is the answer."""
     answer = stage.chat("first-fails-late", "nonce-late hello")
     assert (answer.status, answer.headers["x-flumegate-model"][:6]) == (200, "second")
+    kept = road.record(stage.gateway, answer.headers["x-request-id"])
+    assert kept["model"] == "second+latency_ms=1500"
+    assert [outcome for _, outcome in outcomes(kept)] == ["upstream_500", "ok"]
 
 
 def test_streams_are_not_hedged_and_shares_are_kept(stage: Stage) -> None:

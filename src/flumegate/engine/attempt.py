@@ -22,9 +22,16 @@ from flumegate.upstream.pool import Upstream
 
 
 async def attempt(
-    exchange: Exchange, plan: Plan, outgoing: Outgoing, upstream: Upstream, begin_by: float = math.inf
+    exchange: Exchange,
+    plan: Plan,
+    outgoing: Outgoing,
+    upstream: Upstream,
+    begin_by: float = math.inf,
+    noted: Attempt | None = None,
 ) -> tuple[Call, Connection]:
     """Return the call whose answer has begun, and its connection; `begin_by`: when it must have begun meaningfully.
+
+    `noted` is its row in the record, where somebody else must know it.
 
     A connection that was kept open and turns out to be closed, without a byte of an answer, is replaced once by a new
     one: the upstream had closed it before our request arrived.
@@ -39,7 +46,9 @@ async def attempt(
     final = exchange.deadline if timeouts.total is None else min(exchange.deadline, began + timeouts.total)
     if timeouts.first_token is not None and exchange.stream:
         begin_by = min(begin_by, began + timeouts.first_token)
-    noted = Attempt(plan.target_name, _offset_us(began, exchange))
+    if noted is None:
+        noted = Attempt(plan.target_name, 0)
+    noted.started_us = _offset_us(began, exchange)
     exchange.attempts += (noted,)
     again = False
     try:
@@ -83,9 +92,8 @@ async def attempt(
         raise
 
 
-def end_attempt(exchange: Exchange, outcome: str) -> None:
-    """Note how the latest attempt ended, if it has not been noted yet."""
-    noted = exchange.attempts[-1]
+def end_attempt(exchange: Exchange, noted: Attempt, outcome: str) -> None:
+    """Note how an attempt ended, if it has not been noted yet."""
     if noted.ended_us is None:
         noted.ended_us = _offset_us(monotonic(), exchange)
         noted.outcome = outcome

@@ -1,4 +1,4 @@
-"""A second attempt beside the first, when that takes too long: the first answer that is none of failure wins.
+"""A second attempt beside the first, when that takes too long: the first answer that is no failure wins.
 
 For answers in one piece only, and only as often as the route's share allows: each hedge may cost a second answer.
 """
@@ -10,13 +10,15 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, NamedTuple
 
 from flumegate.engine.asks import blameless
-from flumegate.engine.attempt import attempt
+from flumegate.engine.attempt import attempt, end_attempt
 from flumegate.engine.outgoing import Outgoing
 from flumegate.engine.prepare import prepare
 from flumegate.errors import GatewayError
+from flumegate.records.request import Attempt
 from flumegate.routing.course import Choice
 from flumegate.routing.failure import Failure, of_error, of_status
 from flumegate.routing.health import READY
+from flumegate.routing.plan import Plan
 from flumegate.upstream.call import Call
 from flumegate.upstream.connection import Connection
 from flumegate.wire.dates import retry_after_of
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from flumegate.engine.trip import Trip
 
 Answered = tuple[Call, Connection]
+CALLED_OFF = Failure("refused", "cancelled")
+"""What is noted of a contender that the other one has overtaken: nothing against it, but it is not asked again."""
 
 
 class Contender(NamedTuple):
@@ -33,37 +37,58 @@ class Contender(NamedTuple):
     choice: Choice
     probe: bool
     outgoing: Outgoing
+    noted: Attempt
+    """Its row in the record."""
     task: asyncio.Task[Answered]
 
+    @property
+    def plan(self) -> Plan:
+        """How its target is asked."""
+        return self.choice.candidate.plans[self.choice.account]
 
-async def race(trip: Trip, first: Contender, after_seconds: float) -> Contender:
-    """Return the contender whose task has ended, well or badly, and whose outcome counts.
 
-    The other one is cancelled, or has failed before; its target's health has been told, and it has left.
+async def race(
+    trip: Trip, choice: Choice, outgoing: Outgoing, begin_by: float, after_seconds: float, *, probe: bool
+) -> Contender:
+    """Make an attempt, and another beside it if it takes too long; return the one whose outcome counts, ended.
+
+    The trip stands for the first of the contenders, whoever that is at the time; the other one is ended here: its row
+    is closed, its target's health is told and its place given back as soon as it has failed, or been overtaken.
     """
-    contenders = [first]
+    contenders: list[Contender] = []
+    contenders.append(_start(trip, choice, outgoing, begin_by, probe=probe))
     try:
-        await asyncio.wait({first.task}, timeout=after_seconds)
-        if not first.task.done() and (second := await _enter(trip, first)) is not None:
+        await asyncio.wait({contenders[0].task}, timeout=after_seconds)
+        if not contenders[0].task.done() and (second := await _enter(trip, contenders[0])) is not None:
             contenders.append(second)
-        winner = await _first_to_succeed(contenders)
-        for loser in [contender for contender in contenders if contender is not winner]:
-            failure = _failure(loser.task) if loser.task.done() else None
-            if failure is not None:
-                failure = blameless(trip.exchange, failure)
-            elif loser is first:
-                loser.choice.candidate.health.measure(monotonic() - trip.began)
-            await _call_off(loser)
-            contenders.remove(loser)
-            _leave(trip, loser, failure)
+        while len(contenders) == 2:
+            await asyncio.wait({contender.task for contender in contenders}, return_when=asyncio.FIRST_COMPLETED)
+            ended, other = contenders if contenders[0].task.done() else contenders[::-1]
+            failure = _judge(trip, ended)
+            loser = ended
+            if failure is None:
+                loser = other
+                failure = _judge(trip, loser) if loser.task.done() else None
+            await _end(trip, contenders, loser, failure)
+        await asyncio.wait({contenders[0].task})
     except BaseException:  # the client may leave even while a loser is called off: the winner must go as well
         for contender in contenders:
             _abandon(contender.task)
-            if contender is not first:
-                _leave(trip, contender, None)
-        await asyncio.wait({contender.task for contender in contenders})  # each notes how it ended
+        for contender in contenders[1:]:
+            _leave(trip, contender, None)
+        await asyncio.wait({contender.task for contender in contenders})
+        for contender in contenders:
+            end_attempt(trip.exchange, contender.noted, CALLED_OFF.code)
         raise
-    return winner
+    return contenders[0]
+
+
+def _start(trip: Trip, choice: Choice, outgoing: Outgoing, begin_by: float, *, probe: bool) -> Contender:
+    plan = choice.candidate.plans[choice.account]
+    noted = Attempt(plan.target_name, 0)
+    engine = trip.engine
+    task = engine.loop.create_task(attempt(trip.exchange, plan, outgoing, engine.upstream, begin_by, noted))
+    return Contender(choice, probe, outgoing, noted, task)
 
 
 async def _enter(trip: Trip, first: Contender) -> Contender | None:
@@ -71,48 +96,47 @@ async def _enter(trip: Trip, first: Contender) -> Contender | None:
     choice = trip.beside(first.choice)
     if choice is None:
         return None
-    engine, exchange = trip.engine, trip.exchange
+    health = choice.candidate.health
     plan = choice.candidate.plans[choice.account]
     try:
-        outgoing = await prepare(engine, exchange, plan, trip.seen)
+        outgoing = await prepare(trip.engine, trip.exchange, plan, trip.seen)
     except GatewayError:
         return None  # it cannot be said there
-    if choice.candidate.health.availability(monotonic())[0] != READY:
+    if first.task.done() or health.availability(monotonic())[0] != READY:
         return None
-    probe = choice.candidate.health.begin(monotonic(), choice.account)
-    task = engine.loop.create_task(attempt(exchange, plan, outgoing, engine.upstream, exchange.deadline))
-    return Contender(choice, probe, outgoing, task)
+    probe = health.begin(monotonic(), choice.account)
+    return _start(trip, choice, outgoing, trip.exchange.deadline, probe=probe)
 
 
-async def _first_to_succeed(contenders: list[Contender]) -> Contender:
-    waiting = list(contenders)
-    while True:
-        await asyncio.wait({contender.task for contender in waiting}, return_when=asyncio.FIRST_COMPLETED)
-        for contender in [contender for contender in waiting if contender.task.done()]:
-            if _failure(contender.task) is None or len(waiting) == 1:
-                return contender
-            waiting.remove(contender)
+def _judge(trip: Trip, contender: Contender) -> Failure | None:
+    """Return what an attempt that has ended failed by; None = its answer is one to pass on."""
+    exchange, status = trip.exchange, 0
+    try:
+        call, _ = contender.task.result()  # a bug of ours comes out here, and ends the race
+        status = call.status
+        failure = _of_status(trip, call)
+    except GatewayError as error:
+        failure = of_error(error, status)
+        error.__traceback__ = None  # its frames hold the call, and the task holds the error
+    return None if failure is None else blameless(exchange, failure)
 
 
-def _failure(task: asyncio.Task[Answered]) -> Failure | None:
-    """Return what an attempt that has ended failed by; None = it did not."""
-    if task.cancelled():
-        return None
-    error = task.exception()
-    if isinstance(error, GatewayError):
-        return of_error(error)
-    if error is not None:
-        return None  # a bug of ours: it comes out where the winner's outcome is looked at
-    call, _ = task.result()
+def _of_status(trip: Trip, call: Call) -> Failure | None:
+    """Return what an answer fails by that its head alone condemns; a refusal is as good an answer as any."""
     failure = of_status(call.status, retry_after_of(call.headers, time()))
-    return None if failure is None or failure.kind == "refused" else failure
+    return None if failure is None or trip.is_final(failure) else failure
 
 
-async def _call_off(contender: Contender) -> None:
-    """End an attempt, whatever state it is in, and leave nothing of it."""
-    _abandon(contender.task)
-    if not contender.task.done():
-        await asyncio.wait({contender.task})
+async def _end(trip: Trip, contenders: list[Contender], loser: Contender, failure: Failure | None) -> None:
+    """Call a contender off, or take note that it has failed; the trip goes on with the other one."""
+    if failure is None and loser is contenders[0]:
+        loser.choice.candidate.health.measure(monotonic() - trip.began)
+    _abandon(loser.task)
+    if not loser.task.done():
+        await asyncio.wait({loser.task})
+    contenders.remove(loser)
+    _leave(trip, loser, failure)
+    trip.stand_for(contenders[0])
 
 
 def _abandon(task: asyncio.Task[Answered]) -> None:
@@ -130,12 +154,14 @@ def _discard(task: asyncio.Task[Answered]) -> None:
 
 
 def _leave(trip: Trip, contender: Contender, failure: Failure | None) -> None:
-    """Tell a contender's target how it went, and give its place back."""
+    """Close a contender's row, tell its target how it went, and give its place back."""
     choice = contender.choice
     health = choice.candidate.health
     if failure is not None:
         health.fail(monotonic(), failure, choice.account, probe=contender.probe)
-        trip.note_failure(choice, failure)
     else:
+        failure = CALLED_OFF
         health.release(probe=contender.probe)
+    trip.note_failure(choice, failure)
+    end_attempt(trip.exchange, contender.noted, failure.code)
     trip.engine.turns.leave(health)

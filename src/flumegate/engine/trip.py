@@ -156,7 +156,7 @@ class Trip:
             if self._course.hedge is None or exchange.stream:
                 call, connection = await attempt(exchange, plan, outgoing, engine.upstream, self._begin_by())
             else:
-                plan, outgoing, call, connection = await self._race(plan, outgoing, self._course.hedge)
+                plan, outgoing, call, connection = await self._race(outgoing, self._course.hedge)
             status = call.status
             if status >= 400 and outgoing.translation is None and (following := self._after_status(call)):
                 return following
@@ -211,19 +211,18 @@ class Trip:
                 health.release(probe=self._probe)
             self.engine.turns.leave(health)
 
-    async def _race(self, plan: Plan, outgoing: Outgoing, hedge: Hedge) -> tuple[Plan, Outgoing, Call, Connection]:
+    async def _race(self, outgoing: Outgoing, hedge: Hedge) -> tuple[Plan, Outgoing, Call, Connection]:
         """Make the attempt, and another beside it if it takes too long; go on with the one that wins."""
-        engine, exchange = self.engine, self.exchange
-        task = engine.loop.create_task(attempt(exchange, plan, outgoing, engine.upstream, self._begin_by()))
-        first = Contender(self._choice, self._probe, outgoing, task)
-        winner = await race(self, first, hedge.after_seconds)
-        if winner is not first:
-            self._choice, self._probe = winner.choice, winner.probe
-            plan, outgoing = winner.choice.candidate.plans[winner.choice.account], winner.outgoing
-            adopt(exchange, plan, outgoing)
+        exchange = self.exchange
+        winner = await race(self, self._choice, outgoing, self._begin_by(), hedge.after_seconds, probe=self._probe)
         call, connection = winner.task.result()
         exchange.sent, exchange.first_byte = call.sent_at, call.head_at
-        return plan, outgoing, call, connection
+        return winner.plan, winner.outgoing, call, connection
+
+    def stand_for(self, contender: Contender) -> None:
+        """Go on with this contender of a race: the other one has been left."""
+        self._choice, self._probe = contender.choice, contender.probe
+        adopt(self.exchange, contender.plan, contender.outgoing)
 
     def beside(self, choice: Choice) -> Choice | None:
         """Return another target for a hedge; None = there is none that is ready, or the share is used up."""
@@ -234,7 +233,7 @@ class Trip:
         return other if other is not None and self._course.may_hedge() else None
 
     def note_failure(self, choice: Choice, failure: Failure) -> None:
-        """Keep a hedged attempt that failed from being made again."""
+        """Keep a hedged attempt that failed, or was called off, from being made again."""
         self._begin_tries().note(choice.candidate, failure)
 
     def _settle_whole(
@@ -289,10 +288,14 @@ class Trip:
     def _after_status(self, call: Call) -> Choice | None:
         """Judge an error answer by its head; return the attempt that follows instead of passing it on."""
         failure = of_status(call.status, retry_after_of(call.headers, time()))
-        if failure is None or (failure.kind == "refused" and not may_repeat(self._course.retry, failure)):
+        if failure is None or self.is_final(failure):
             self._succeed()  # a target that refuses a request is well
             return None
         return self._after(failure)
+
+    def is_final(self, failure: Failure) -> bool:
+        """Tell whether an error answer is passed on at once: it refuses the request itself."""
+        return failure.kind == "refused" and not may_repeat(self._course.retry, failure)
 
     def _after(self, failure: Failure) -> Choice | None:
         """Tell the target's health of a failure; return the attempt that follows."""
@@ -301,8 +304,8 @@ class Trip:
         if not self._told:
             self._told = True
             candidate.health.fail(now, failure, account, probe=self._probe)
-        if self.exchange.attempts:
-            end_attempt(self.exchange, failure.code)
+        for noted in self.exchange.attempts:  # all but the present one have ended before
+            end_attempt(self.exchange, noted, failure.code)
         if self.exchange.upload is not None:
             return None  # its beginning has been read and sent: it cannot be sent again
         following = self._begin_tries().after(candidate, account, failure, now, self.exchange.deadline)

@@ -22,7 +22,7 @@ class Attempt(msgspec.Struct, array_like=True, gc=False):
     status: int | None = None
     """HTTP status of the upstream's answer; None if none came."""
     outcome: str = "ok"
-    """`ok`, or the code of the error."""
+    """`ok`, the code of the error, or `cancelled`."""
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):
