@@ -1,4 +1,4 @@
-"""A race tells each target its own end, and leaves no place, connection or task behind, wherever it is left."""
+"""A race is won by a whole answer, and leaves no place, connection or task behind, wherever the client leaves it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from rig import engines
 MOST_AWAITS = 200
 GOOD = engines.HEAD % (200, len(engines.ANSWER)) + engines.ANSWER
 ERROR = b'{"type":"error","error":{"message":"overloaded","type":"overloaded_error"}}'
+PAGE = b"<html><body>Sign in to the network</body></html>"
 
 
 class Upstream:
@@ -170,9 +171,55 @@ async def test_a_client_in_a_hurry_blames_neither_target(tmp_path: Path) -> None
         assert [health.failures for health in made.healths.all()] == [0, 0]
 
 
+@pytest.mark.parametrize(("early", "late"), [("first", "second"), ("second", "first")])
+async def test_a_head_is_no_answer_yet(tmp_path: Path, early: str, late: str) -> None:
+    """Who sends its head at once and its body late is overtaken by who answers wholly in between."""
+    async with racing(tmp_path) as race:
+        race.upstream.say(early, GOOD[:-9])
+        await race.until(lambda: any(row.status for row in race.rows))
+        race.upstream.say(late, GOOD)
+        await race.end()
+        assert race.exchange.plan is not None
+        assert (race.exchange.status, race.exchange.plan.model) == (200, late)
+        assert sorted(outcomes(race)) == sorted([(early, 200, "cancelled"), (late, 200, "ok")])
+        assert race.upstream.asked == ["first", "second"]
+
+
 def answer(body: bytes, status: int = 200, media_type: bytes = b"application/json", missing: int = 0) -> bytes:
     head = b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
     return head % (status, media_type, len(body) + missing) + body
+
+
+NO_ANSWERS: dict[str, tuple[list[bytes | None], str]] = {
+    "page": ([answer(PAGE, media_type=b"text/html")], "upstream_garbage"),
+    "nothing": ([answer(b"")], "upstream_garbage"),
+    "half a document": ([answer(engines.ANSWER[:-9])], "upstream_garbage"),
+    "error in a 200": ([answer(ERROR)], "error_in_answer"),
+    "broken off": ([answer(engines.ANSWER[:-9], missing=9), None], "upstream_cut"),
+    "overloaded": ([answer(ERROR, 503)], "upstream_503"),
+    "overloaded, and not all of it": ([answer(ERROR, 503, missing=9)], "upstream_503"),
+    "closed": ([None], "upstream_closed"),
+}
+
+
+@pytest.mark.parametrize("second", ["up", "claude"])
+@pytest.mark.parametrize("bad", NO_ANSWERS)
+async def test_a_hedge_that_is_no_answer_leaves_the_first(tmp_path: Path, bad: str, second: str) -> None:
+    """In whatever dialect it was asked; nobody is asked twice, and the record tells each attempt's own end."""
+    said, code = NO_ANSWERS[bad]
+    async with racing(tmp_path, second) as race:
+        race.upstream.say("second", *said)
+        await race.until(lambda: race.rows[1].ended_us is not None)
+        race.upstream.say("first", GOOD)
+        await race.end()
+        exchange = race.exchange
+        assert exchange.plan is not None
+        assert (exchange.status, exchange.outcome, exchange.lane) == (200, "ok", "verbatim")
+        assert (exchange.plan.target_name, exchange.response_body) == ("up/first", [engines.ANSWER])
+        assert race.upstream.asked == ["first", "second"]
+        if second == "claude" and bad == "error in a 200":
+            code = "upstream_garbage"  # an error can be read where the client's dialect is spoken
+        assert outcomes(race) == [("first", 200, "ok"), ("second", race.rows[1].status, code)]
 
 
 @pytest.mark.parametrize(("bad", "good"), [("first", "second"), ("second", "first")])
@@ -209,6 +256,32 @@ async def test_both_fail_each_by_its_own(tmp_path: Path, earlier: str, later: st
         assert told == {earlier: (503, "upstream_503"), later: (500, "upstream_500")}
         assert race.exchange.plan is not None
         assert race.exchange.plan.model == later
+        assert race.upstream.asked == ["first", "second"]
+
+
+async def test_a_client_that_leaves_both_calls_both_off(tmp_path: Path) -> None:
+    """Also the one whose answer had begun."""
+    async with racing(tmp_path) as race:
+        race.upstream.say("second", GOOD[:-9])
+        await race.until(lambda: race.rows[1].status == 200)
+        race.running.cancel()
+        await race.end()
+        assert outcomes(race) == [("first", None, "cancelled"), ("second", 200, "cancelled")]
+        assert [health.failures for health in race.engine.healths.all()] == [0, 0]
+
+
+async def test_events_that_nobody_asked_for_win_as_a_whole(tmp_path: Path) -> None:
+    """They are handed on as they came; the first attempt is called off when the last of them is there."""
+    events = b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    async with racing(tmp_path) as race:
+        race.upstream.say("second", answer(events, media_type=b"text/event-stream", missing=2))
+        await race.until(lambda: race.rows[1].status == 200)
+        assert race.health("first").in_flight == 1
+        race.upstream.say("second", b"\n\n")
+        await race.end()
+        assert race.exchange.outcome == "ok"
+        assert b"".join(race.exchange.response_body or []) == events + b"\n\n"
+        assert outcomes(race) == [("first", None, "cancelled"), ("second", 200, "ok")]
         assert race.upstream.asked == ["first", "second"]
 
 

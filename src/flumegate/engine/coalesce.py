@@ -141,6 +141,7 @@ class Gather:
                 call.deadline = call.final_deadline
                 await self._done
         finally:
+            call.sink = None
             if not call.ended:
                 connection.close()
         call.pieces = self._pieces

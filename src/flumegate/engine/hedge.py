@@ -1,4 +1,4 @@
-"""A second attempt beside the first, when that takes too long: the first answer that is no failure wins.
+"""A second attempt beside the first, when that takes too long: the first whole answer that is no failure wins.
 
 For answers in one piece only, and only as often as the route's share allows: each hedge may cost a second answer.
 """
@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flumegate.engine.asks import blameless
 from flumegate.engine.attempt import attempt, end_attempt
-from flumegate.engine.outgoing import Outgoing
+from flumegate.engine.coalesce import Gather
+from flumegate.engine.head import AnswerHead
+from flumegate.engine.outgoing import Outgoing, adopt
 from flumegate.engine.prepare import prepare
+from flumegate.engine.relay import whole
+from flumegate.engine.relay_translated import whole_translated
 from flumegate.errors import GatewayError
 from flumegate.records.request import Attempt
 from flumegate.routing.course import Choice
@@ -56,10 +60,10 @@ async def race(
     is closed, its target's health is told and its place given back as soon as it has failed, or been overtaken.
     """
     contenders: list[Contender] = []
-    contenders.append(_start(trip, choice, outgoing, begin_by, probe=probe))
+    contenders.append(_start(trip, contenders, choice, outgoing, begin_by, probe=probe))
     try:
         await asyncio.wait({contenders[0].task}, timeout=after_seconds)
-        if not contenders[0].task.done() and (second := await _enter(trip, contenders[0])) is not None:
+        if not contenders[0].task.done() and (second := await _enter(trip, contenders)) is not None:
             contenders.append(second)
         while len(contenders) == 2:
             await asyncio.wait({contender.task for contender in contenders}, return_when=asyncio.FIRST_COMPLETED)
@@ -83,16 +87,33 @@ async def race(
     return contenders[0]
 
 
-def _start(trip: Trip, choice: Choice, outgoing: Outgoing, begin_by: float, *, probe: bool) -> Contender:
+def _start(
+    trip: Trip, contenders: list[Contender], choice: Choice, outgoing: Outgoing, begin_by: float, *, probe: bool
+) -> Contender:
     plan = choice.candidate.plans[choice.account]
     noted = Attempt(plan.target_name, 0)
-    engine = trip.engine
-    task = engine.loop.create_task(attempt(trip.exchange, plan, outgoing, engine.upstream, begin_by, noted))
+    task = trip.engine.loop.create_task(_bring(trip, contenders, plan, outgoing, begin_by, noted))
     return Contender(choice, probe, outgoing, noted, task)
 
 
-async def _enter(trip: Trip, first: Contender) -> Contender | None:
+async def _bring(
+    trip: Trip, contenders: list[Contender], plan: Plan, outgoing: Outgoing, begin_by: float, noted: Attempt
+) -> Answered:
+    """Make one attempt; beside another one a head is no answer yet, and is followed by all of its body.
+
+    Raises:
+        GatewayError: no answer came, or beside another one no whole answer.
+    """
+    engine = trip.engine
+    call, connection = await attempt(trip.exchange, plan, outgoing, engine.upstream, begin_by, noted)
+    if len(contenders) == 2 and _of_status(trip, call) is None:
+        await Gather(engine.loop, call).wait(connection)
+    return call, connection
+
+
+async def _enter(trip: Trip, contenders: list[Contender]) -> Contender | None:
     """Return a second contender, or None: no other target is ready, or the route has hedged often enough."""
+    (first,) = contenders
     choice = trip.beside(first.choice)
     if choice is None:
         return None
@@ -105,7 +126,7 @@ async def _enter(trip: Trip, first: Contender) -> Contender | None:
     if first.task.done() or health.availability(monotonic())[0] != READY:
         return None
     probe = health.begin(monotonic(), choice.account)
-    return _start(trip, choice, outgoing, trip.exchange.deadline, probe=probe)
+    return _start(trip, contenders, choice, outgoing, trip.exchange.deadline, probe=probe)
 
 
 def _judge(trip: Trip, contender: Contender) -> Failure | None:
@@ -115,6 +136,8 @@ def _judge(trip: Trip, contender: Contender) -> Failure | None:
         call, _ = contender.task.result()  # a bug of ours comes out here, and ends the race
         status = call.status
         failure = _of_status(trip, call)
+        if failure is None and status < 400:
+            failure = _read(trip, contender, call)
     except GatewayError as error:
         failure = of_error(error, status)
         error.__traceback__ = None  # its frames hold the call, and the task holds the error
@@ -125,6 +148,27 @@ def _of_status(trip: Trip, call: Call) -> Failure | None:
     """Return what an answer fails by that its head alone condemns; a refusal is as good an answer as any."""
     failure = of_status(call.status, retry_after_of(call.headers, time()))
     return None if failure is None or trip.is_final(failure) else failure
+
+
+def _read(trip: Trip, contender: Contender, call: Call) -> Failure | None:
+    """Read a whole answer as the trip will, if it wins; what the exchange notes of it is forgotten again.
+
+    Raises:
+        GatewayError: it is no answer of the dialect.
+    """
+    exchange, plan, outgoing = trip.exchange, contender.plan, contender.outgoing
+    head = AnswerHead(call)
+    if head.streamed and outgoing.translation is None:
+        return None  # nobody asked for events: what they say is found out on their way to the client
+    adopt(exchange, plan, outgoing)
+    try:
+        if outgoing.translation is None:
+            whole(exchange, plan, call, head, b"")
+        else:
+            whole_translated(outgoing.translation, plan, call, head, b"")
+        return Failure("server", "error_in_answer", call.status) if exchange.tap and exchange.tap.failed else None
+    finally:
+        exchange.head_sent, exchange.status = False, 0
 
 
 async def _end(trip: Trip, contenders: list[Contender], loser: Contender, failure: Failure | None) -> None:
