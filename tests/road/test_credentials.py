@@ -17,7 +17,20 @@ from rig.scripted import ScriptedUpstream, Step, answer, scripted_upstream
 
 KEYS = ("sk-pool-canary-alpha", "sk-pool-canary-beta", "sk-pool-canary-gamma")
 WHOLE = b'{"id":"w","object":"chat.completion","model":"m","choices":[]}'
-CASES = ("401", "402", "403", "429", "all", "mixed", "translated", "spread", "behind")
+CASES = (
+    "401",
+    "402",
+    "403",
+    "429",
+    "all",
+    "mixed",
+    "translated",
+    "spread",
+    "behind",
+    "later-401",
+    "later-402",
+    "later-403",
+)
 
 
 def refused(key: str, status: int = 401) -> bytes:
@@ -89,6 +102,23 @@ def test_one_credential_that_fails_goes_unnoticed(place: Place, status: int) -> 
     for _ in range(6):
         assert routes.ask(place.gateway, case).status == 200
     assert set(place.used()) == set(KEYS) - {bad}
+
+
+@pytest.mark.parametrize(("status", "tried_again"), [(401, False), (402, False), (403, True)])
+def test_what_was_refused_is_left_alone_at_targets_to_come(place: Place, status: int, tried_again: bool) -> None:
+    """Whatever model is asked for next; but a 403 may be about the one model alone."""
+    case = f"later-{status}"
+    place.upstream.play(answer(WHOLE))
+    place.upstream.play_once(refused(KEYS[0], status))
+    assert routes.ask(place.gateway, case).attempts == 2
+    assert place.used()[0] == KEYS[0]
+    place.upstream.requests.clear()
+    for number in range(3):
+        assert routes.ask(place.gateway, f"p-{case}/new-{number}").attempts == 1
+    assert (KEYS[0] in place.used()) is tried_again
+    listed = routes.manage(place.gateway, "GET", "/manage/targets")["targets"]
+    out = {each["name"]: each["credentials_out"] for each in listed if each["name"].startswith(f"p-{case}/new")}
+    assert set(out.values()) == {0 if tried_again else 1}
 
 
 def test_when_all_are_refused_the_last_answer_comes_without_any_of_them(place: Place) -> None:

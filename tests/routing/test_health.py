@@ -287,7 +287,7 @@ def test_forced_open_is_shut_whatever_happens() -> None:
 def test_forced_closed_is_open_to_all_whatever_happens() -> None:
     """No probes, no waiting, not even for a check that failed."""
     health = opened()
-    health.check(well=False)
+    health.siblings.check(well=False)
     health.force("closed")
     assert health.availability(NOW + 9) == (READY, NOW + 9)
     assert not health.begin(NOW + 9)
@@ -297,9 +297,9 @@ def test_forced_closed_is_open_to_all_whatever_happens() -> None:
 def test_a_failed_check_shuts_until_the_next_one() -> None:
     """What the breaker knows stays as it is."""
     health = new()
-    health.check(well=False)
+    health.siblings.check(well=False)
     assert health.availability(NOW)[0] == SHUT
-    health.check(well=True)
+    health.siblings.check(well=True)
     assert health.availability(NOW) == (READY, NOW)
     assert health.calm
 
@@ -430,6 +430,39 @@ def test_a_refused_credential_is_out_at_all_its_targets() -> None:
     assert first.availability(NOW) == (SOFT, NOW + OUT_SECONDS)
 
 
+def test_a_refused_credential_is_out_at_targets_to_come() -> None:
+    """Until its time is over; not after a 403, not at a provider that has changed, and not for another's credential."""
+    healths = Healths()
+    two = provider(more_credentials=("k1",))
+    first = healths.of(two, "m", POLICY, loose=False)
+    fail(first, NOW, FORBIDDEN, account=0)
+    fail(first, NOW, CREDENTIAL, account=1)
+    for number in range(Healths.MOST_LOOSE + 1):
+        healths.of(two, f"m{number}", POLICY, loose=True)
+    later = healths.of(two, "n", POLICY, loose=False)
+    assert [account.free_at() for account in later.accounts] == [0.0, NOW + OUT_SECONDS]
+    assert later.standing(NOW).credentials_out == 1
+    assert {later.pick_account(NOW), later.pick_account(NOW)} == {0}
+    assert later.standing(NOW + OUT_SECONDS).credentials_out == 0
+    own = provider(credential="sk-project")
+    assert healths.of(own, "m", POLICY, loose=True, mark="@project").calm
+    healths.keep_only({"up": two})
+    assert healths.of(two, "o", POLICY, loose=False).standing(NOW).credentials_out == 1
+    changed = provider(more_credentials=("k2",))
+    healths.keep_only({"up": changed})
+    assert healths.of(changed, "m", POLICY, loose=False).standing(NOW).credentials_out == 0
+
+
+def test_the_only_credential_that_was_refused_is_a_last_resort_at_targets_to_come() -> None:
+    """Somebody may have paid the bill; after its time all is as if nothing had been."""
+    healths = Healths()
+    fail(healths.of(provider(), "m", POLICY, loose=False), NOW, CREDENTIAL)
+    later = healths.of(provider(), "n", POLICY, loose=False)
+    assert (later.calm, later.availability(NOW)) == (False, (SOFT, NOW + OUT_SECONDS))
+    assert later.availability(NOW + OUT_SECONDS) == (READY, NOW + OUT_SECONDS)
+    assert later.calm
+
+
 # measurements
 
 
@@ -511,7 +544,7 @@ def test_names_without_end_are_forgotten() -> None:
     last = healths.of(one, "one more", POLICY, loose=True)
     assert healths.all() == [kept, last]
     assert healths.at("up") == [kept, last]
-    assert kept.siblings == [kept, last]
+    assert kept.siblings.known == [kept, last]
 
 
 def test_forcing_holds_for_targets_to_come() -> None:
@@ -526,11 +559,45 @@ def test_forcing_holds_for_targets_to_come() -> None:
     assert not healths.force("up/other", "auto")
 
 
-def test_a_provider_that_failed_its_check_has_no_well_targets() -> None:
-    """Not one that nobody asked for when it was checked either."""
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_a_provider_that_failed_its_check_has_no_well_targets(asked_before: bool) -> None:
+    """Not one that is asked for later either, nor with a project's own credential; all are well together again."""
     healths = Healths()
-    healths.of(provider(), "m", POLICY, loose=False).check(well=False)
-    assert healths.of(provider(), "n", POLICY, loose=False).availability(NOW)[0] == SHUT
+    one, own = provider(), provider(credential="sk-project")
+    if asked_before:
+        assert healths.of(one, "m", POLICY, loose=False).calm
+    healths.check(one, well=False)
+    found = [healths.of(one, name, POLICY, loose=False) for name in ("m", "n")]
+    found.append(healths.of(own, "m", POLICY, loose=True, mark="@project"))
+    stranger = healths.of(provider("other"), "m", POLICY, loose=False)
+    assert [health.availability(NOW)[0] for health in found] == [SHUT, SHUT, SHUT]
+    assert not any(health.calm for health in found)
+    assert stranger.calm
+    healths.check(one, well=True)
+    found.append(healths.of(one, "o", POLICY, loose=False))
+    assert [health.availability(NOW) for health in found] == [(READY, NOW)] * 4
+    assert all(health.calm for health in found)
+
+
+def test_a_check_is_remembered_until_its_provider_changes() -> None:
+    """Over a reload that leaves the provider as it is, however many of its targets are forgotten."""
+    healths = Healths()
+    one, changed = provider(), provider(port=9)
+    old = healths.of(one, "old", POLICY, loose=True)
+    healths.check(one, well=False)
+    for number in range(Healths.MOST_LOOSE):
+        healths.of(one, f"m{number}", POLICY, loose=True)
+    assert old not in healths.all()
+    healths.keep_only({"up": provider()})
+    assert healths.of(one, "n", POLICY, loose=False).unwell
+    healths.check(one, well=True)
+    assert old.availability(NOW) == (READY, NOW), "somebody may still hold one that was forgotten"
+    healths.check(one, well=False)
+    healths.keep_only({"up": changed})
+    assert not healths.of(changed, "m", POLICY, loose=False).unwell
+    healths.check(changed, well=False)
+    healths.keep_only({})
+    assert not healths.of(changed, "m", POLICY, loose=False).unwell
 
 
 def test_operators_see_how_a_target_fares() -> None:
@@ -552,7 +619,7 @@ def test_operators_see_how_a_target_fares() -> None:
     assert states() == ("open", 3.0, False)
     health.open_until = NOW
     assert states() == ("half_open", 0.0, False)
-    health.check(well=False)
+    health.siblings.check(well=False)
     assert states() == ("open", POLICY.open_seconds, False)
     health.force("open")
     assert states() == ("forced_open", POLICY.open_seconds, False)
@@ -661,7 +728,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(well=st.booleans())
     def check(self, well: bool) -> None:
-        self.health.check(well=well)
+        self.health.siblings.check(well=well)
 
     @rule(enabled=st.booleans())
     def obey(self, enabled: bool) -> None:
@@ -700,7 +767,7 @@ class Life(RuleBasedStateMachine):
         assert health.in_flight == 0
         if health.forced != "auto":
             health.force("auto")
-        health.check(well=True)
+        health.siblings.check(well=True)
         now = max(self.now, *(account.free_at() for account in health.accounts))
         end = now + health.policy.open_seconds + RAMP_SECONDS
         while now <= end:
@@ -717,7 +784,7 @@ TestLife = Life.TestCase
 TestLife.settings = settings(cuts.law, stateful_step_count=60)
 
 
-@pytest.mark.parametrize("act", [lambda health: health.force("open"), lambda health: health.check(well=False)])
+@pytest.mark.parametrize("act", [lambda health: health.force("open"), lambda health: health.siblings.check(well=False)])
 def test_what_is_shut_by_hand_or_check_says_when_to_ask_again(act: Callable[[Health], None]) -> None:
     """A client is told a time that is neither past nor never."""
     health = new()

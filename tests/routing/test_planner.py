@@ -282,11 +282,25 @@ def test_a_detour_leads_elsewhere_for_another_models_request() -> None:
     assert plans.detour(CHAT, "use", "asked") is not course
 
 
-def test_what_is_configured_can_be_listed() -> None:
-    """Targets by name, and how a model's route is found."""
+def test_how_a_route_is_found_can_be_told() -> None:
+    """In a few words; what leads nowhere is refused."""
     wildcard = Wildcard("claude-", "", Route((Target("up", ""),)))
     plans = planner_of(snapshot(provider(), models={"alias": Route((Target("up", "real"),))}, wildcards=(wildcard,)))
-    assert sorted(plans.targets) == ["up", "up/real"]
     assert len({plans.how("alias"), plans.how("claude-x"), plans.how("up/m"), plans.how("", "up")}) == 4
     with pytest.raises(GatewayError):
         plans.how("unheard-of")
+
+
+def test_configured_targets_can_be_looked_at_before_their_first_request() -> None:
+    """The request finds what was looked at."""
+    healths = Healths()
+    wildcard = Wildcard("claude-", "", Route((Target("up", ""),)))
+    known = snapshot(provider(), models={"alias": Route((Target("up", "real"),))}, wildcards=(wildcard,))
+    plans = Planner(known, healths)
+    assert healths.all() == []
+    plans.meet_targets()
+    met = {health.name: health for health in healths.all()}
+    assert sorted(met) == ["up", "up/real"]
+    assert plans.course(CHAT, "alias").candidates[0].health is met["up/real"]
+    plans.meet_targets()
+    assert healths.all() == list(met.values())

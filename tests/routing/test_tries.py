@@ -312,7 +312,7 @@ def test_the_error_says_why_and_when_to_come_back(states: str, code: str, second
         elif state == "forced":
             health.force("open")
         elif state == "unwell":
-            health.check(well=False)
+            health.siblings.check(well=False)
         elif state == "full":
             health.limit(1, 0)
             health.begin(NOW)

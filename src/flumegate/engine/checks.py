@@ -33,7 +33,8 @@ class Checks:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._due: dict[str, float] = {}
-        self._failures: dict[str, int] = {}
+        self._failures: dict[str, tuple[Provider, int]] = {}
+        """In a row, and of whom: a provider that changes begins anew."""
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     def sweep(self, now: float) -> None:
@@ -55,19 +56,18 @@ class Checks:
 
     async def _check(self, provider: Provider) -> None:
         problem = await self._ask(provider)
-        failures = self._failures.get(provider.name, 0)
-        if not problem:
-            self._failures[provider.name] = 0
-            if failures >= FAILURES:
-                log.event("info", "provider_well_again", provider=provider.name)
-        else:
-            self._failures[provider.name] = failures + 1
-            if failures + 1 == FAILURES:
-                log.event("warning", "provider_unwell", provider=provider.name, reason=problem)
-        well = self._failures[provider.name] < FAILURES
-        for health in self._engine.healths.at(provider.name):
-            if health.unwell is well:
-                health.check(well=well)
+        if self._engine.snapshot.providers.get(provider.name) != provider:
+            return  # it is gone, or another one by now
+        asked, before = self._failures.get(provider.name, (provider, 0))
+        if asked != provider:
+            before = 0
+        failures = before + 1 if problem else 0
+        self._failures[provider.name] = provider, failures
+        self._engine.healths.check(provider, well=failures < FAILURES)
+        if failures == FAILURES:
+            log.event("warning", "provider_unwell", provider=provider.name, reason=problem)
+        elif before >= FAILURES and not problem:
+            log.event("info", "provider_well_again", provider=provider.name)
 
     async def _ask(self, provider: Provider) -> str:
         """Return what is wrong with a provider; empty = it answers."""

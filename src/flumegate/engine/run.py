@@ -30,7 +30,7 @@ from flumegate.gates.authorise import permit
 from flumegate.gates.keyring import Keyring
 from flumegate.records.manage import Forced, TargetState
 from flumegate.routing.course import Course
-from flumegate.routing.health import FORCED, Healths
+from flumegate.routing.health import Healths
 from flumegate.routing.planner import Planner
 from flumegate.snapshot import Snapshot
 from flumegate.upstream.pool import Upstream
@@ -79,14 +79,13 @@ class Engine:
 
     def target_states(self, now: float) -> list[TargetState]:
         """Return how every target fares: those that are configured, and those that were asked for otherwise."""
-        states = self.healths.states(now)
-        known = {state.name for state in states}
-        unasked = [name for name in self.planner.targets if name not in known]
-        return states + [TargetState(name, FORCED[self.healths.forced.get(name, "auto")]) for name in unasked]
+        self.planner.meet_targets()
+        return self.healths.states(now)
 
     def force_target(self, name: str, state: Forced) -> bool:
         """Keep a target's breaker open or closed, or let it decide again; False = there is no such target."""
-        return self.healths.force(name, state) or name in self.planner.targets
+        self.planner.meet_targets()
+        return self.healths.force(name, state)
 
     def admit(self, exchange: Exchange) -> None:
         """Run the gates.

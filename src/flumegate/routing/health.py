@@ -40,6 +40,37 @@ READY, FULL, SOFT, SHUT = range(4)
 """Ranks of availability: at once; after a wait in its queue; only where nothing else is left; not at all."""
 
 
+class Siblings:
+    """All targets of one provider, and what holds for them together: also for one that is asked for later.
+
+    Attributes:
+        known: those that were asked for so far.
+        unwell: an active check of the provider failed.
+        out_until: until when each of its credentials is left alone at all of them.
+    """
+
+    __slots__ = ("known", "out_until", "provider", "unwell")
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.known: list[Health] = []
+        self.unwell = False
+        self.out_until = [0.0] * (1 + len(provider.more_credentials))
+
+    def put_out(self, account: int, until: float) -> None:
+        """Leave a refused credential alone."""
+        self.out_until[account] = until
+        for health in self.known:
+            health.put_out(account, until)
+
+    def check(self, *, well: bool) -> None:
+        """Take the result of an active check."""
+        if self.unwell is well:
+            self.unwell = not well
+            for health in self.known:
+                health.calm = False
+
+
 class Health:
     """The state of one target in one worker. Times are seconds of one monotonic clock.
 
@@ -49,7 +80,6 @@ class Health:
         queued: requests that wait for a place there.
         unheard: those under way of which nothing is known yet.
         latency: seconds to the first meaningful piece of an answer, smoothed; None = not measured yet.
-        unwell: an active check of its provider failed.
     """
 
     __slots__ = (
@@ -79,17 +109,15 @@ class Health:
         "siblings",
         "state",
         "unheard",
-        "unwell",
     )
 
-    def __init__(self, name: str, provider: Provider, policy: BreakerPolicy, siblings: list[Health]) -> None:
+    def __init__(self, name: str, provider: Provider, policy: BreakerPolicy, siblings: Siblings) -> None:
         self.name = name
         self.provider = provider
         self.policy = policy
         self.siblings = siblings
-        """All targets of the provider, this one included."""
-        self.accounts = [Account() for _ in range(1 + len(provider.more_credentials))]
-        self.calm = len(self.accounts) == 1
+        self.accounts = [Account() for _ in siblings.out_until]
+        self.calm = len(self.accounts) == 1 and not siblings.unwell
         self.in_flight = 0
         self.queued = 0
         self.unheard = 0
@@ -99,7 +127,6 @@ class Health:
         self.last_error = ""
         self.state: State = "closed"
         self.forced: Forced = "auto"
-        self.unwell = False
         self.failures = 0
         self.open_until = 0.0
         self.closed_at = -math.inf
@@ -108,6 +135,14 @@ class Health:
         self._ok = self._bad = self._ok_before = self._bad_before = 0
         self._turn_at = 0.0
         self._next = 0
+        for account, until in enumerate(siblings.out_until):
+            if until:
+                self.put_out(account, until)
+
+    @property
+    def unwell(self) -> bool:
+        """An active check of its provider failed."""
+        return self.siblings.unwell
 
     def limit(self, max_concurrency: int, max_queued: int) -> None:
         """Set the limits of requests under way and waiting; 0 = none."""
@@ -261,10 +296,9 @@ class Health:
             self.accounts[account].guess(now)
             self.calm = False
         elif failure.kind == "credential":
-            # 403 may be about this model alone; the others are about the credential itself.
-            for health in [self] if failure.status == 403 else self.siblings:
-                health.accounts[account].out_until = now + OUT_SECONDS
-                health.calm = False
+            self.put_out(account, now + OUT_SECONDS)
+            if failure.status != 403:  # which may be about this model alone; the others are about the credential itself
+                self.siblings.put_out(account, now + OUT_SECONDS)
         self.unheard -= 1
         if failure.blames_target:
             self._blame(now, probe=probe)
@@ -272,6 +306,11 @@ class Health:
             self.probing = False
             if failure.status:
                 self._close(now)  # whatever it answered, it is there
+
+    def put_out(self, account: int, until: float) -> None:
+        """Leave a refused credential alone."""
+        self.accounts[account].out_until = until
+        self.calm = False
 
     def cut(self, now: float) -> None:
         """An answer that had begun well broke off: it tells against the target, but not as a failure in a row."""
@@ -359,11 +398,6 @@ class Health:
             self._ok = self._bad = self._ok_before = self._bad_before = 0
             self.accounts = [Account() for _ in self.accounts]
 
-    def check(self, *, well: bool) -> None:
-        """Take the result of an active check of the provider."""
-        self.unwell = not well
-        self.calm = False
-
 
 class Healths:
     """The health of all targets in one worker. It outlives Snapshots; a provider that changes begins anew."""
@@ -374,7 +408,9 @@ class Healths:
     def __init__(self) -> None:
         self._known: dict[str, Health] = {}
         self._loose: dict[str, Health] = {}
-        self._siblings: dict[str, list[Health]] = {}
+        self._siblings: dict[str, Siblings] = {}
+        self._unwell: dict[str, Provider] = {}
+        """Providers whose check failed, by name."""
         self.forced: dict[str, Forced] = {}
 
     def of(self, provider: Provider, model: str, policy: BreakerPolicy, *, loose: bool, mark: str = "") -> Health:
@@ -391,14 +427,12 @@ class Healths:
                 return health
         if loose and len(self._loose) >= self.MOST_LOOSE:
             self._forget(self._loose)
-        siblings = [health for health in self._siblings.get(owner, ()) if health.provider == provider]
+        siblings = self._siblings.get(owner)
+        if siblings is None or siblings.provider != provider:
+            siblings = self._siblings[owner] = Siblings(provider)
+            siblings.unwell = provider.name in self._unwell
         fresh = Health(name, provider, policy, siblings)
-        for health in siblings:
-            health.siblings = siblings
-            if health.unwell:
-                fresh.check(well=False)
-        siblings.append(fresh)
-        self._siblings[owner] = siblings
+        siblings.known.append(fresh)
         (self._loose if loose else self._known)[name] = fresh
         if name in self.forced:
             fresh.force(self.forced[name])
@@ -407,7 +441,7 @@ class Healths:
     def _forget(self, book: dict[str, Health]) -> None:
         gone = {id(health) for health in book.values()}
         for siblings in self._siblings.values():
-            siblings[:] = [health for health in siblings if id(health) not in gone]
+            siblings.known = [health for health in siblings.known if id(health) not in gone]
         book.clear()
 
     def keep_only(self, providers: dict[str, Provider]) -> None:
@@ -418,9 +452,12 @@ class Healths:
                     del book[name]
                 else:
                     health.limit(0, 0)
-        for siblings in self._siblings.values():
-            siblings[:] = [health for health in siblings if providers.get(health.provider.name) == health.provider]
-        self._siblings = {name: healths for name, healths in self._siblings.items() if healths}
+        self._siblings = {
+            owner: siblings
+            for owner, siblings in self._siblings.items()
+            if providers.get(siblings.provider.name) == siblings.provider
+        }
+        self._unwell = {name: unwell for name, unwell in self._unwell.items() if providers.get(name) == unwell}
 
     def all(self) -> list[Health]:
         """Return every target that was asked for, or is configured."""
@@ -428,7 +465,18 @@ class Healths:
 
     def at(self, provider: str) -> list[Health]:
         """Return the targets of one provider."""
-        return self._siblings.get(provider, [])
+        siblings = self._siblings.get(provider)
+        return [] if siblings is None else siblings.known
+
+    def check(self, provider: Provider, *, well: bool) -> None:
+        """Take the result of an active check: it holds for all targets of the provider, those to come included."""
+        if well:
+            self._unwell.pop(provider.name, None)
+        else:
+            self._unwell[provider.name] = provider
+        for siblings in self._siblings.values():
+            if siblings.provider.name == provider.name:
+                siblings.check(well=well)
 
     def states(self, now: float) -> list[TargetState]:
         """Return how every target fares, for operators."""

@@ -15,7 +15,7 @@ from flumegate.patterns import fits
 from flumegate.records.access import Project
 from flumegate.routing import lanes
 from flumegate.routing.course import Candidate, Course, Stage
-from flumegate.routing.health import Health, Healths
+from flumegate.routing.health import Health, Healths, Siblings
 from flumegate.routing.match import Matcher
 from flumegate.routing.plan import Plan, path_at, translated, verbatim
 from flumegate.snapshot import BreakerPolicy, Provider, Retry, Route, Snapshot, Target
@@ -115,10 +115,10 @@ class Planner:
             self._courses[(endpoint.name, model)] = course
         return course
 
-    @property
-    def targets(self) -> list[str]:
-        """The configured targets' names."""
-        return [f"{provider}/{model}" if model else provider for provider, model in self._named]
+    def meet_targets(self) -> None:
+        """Have the configured targets known by their health, also where nobody has asked for them yet."""
+        for name, model in self._named:
+            self._healths.of(self._snapshot.providers[name], model, self._snapshot.breaker, loose=False)
 
     def how(self, model: str, upstream: str = "") -> str:
         """Return in a few words how a model's route is found.
@@ -131,7 +131,7 @@ class Planner:
     def lone(self, plan: Plan, model: str) -> Course:
         """Return the course of a request that is passed on as it is: one attempt, whatever its target's health."""
         provider = plan.provider
-        health = Health(plan.target_name, provider, BreakerPolicy(enabled=False), [])
+        health = Health(plan.target_name, provider, BreakerPolicy(enabled=False), Siblings(provider))
         target = Target(provider.name, plan.model)
         candidate = Candidate(target, (plan,), health, lookup(provider.type, plan.model), None)
         stage = Stage(model, "priority", "auto", (candidate,))
