@@ -68,9 +68,11 @@ STREAMED = {
     "no-token": Case("first_byte=60000", 200, "upstream_first_token_timeout"),
     "stall": Case("hang=1", 200, "upstream_first_token_timeout"),
     "cut": Case("cut=0", 200, "upstream_cut"),
+    "bodiless": Case("status=204", 204, "upstream_cut", "upstream_garbage"),
 }
 UNARY = {
     "nothing": Case("empty", 200, "upstream_garbage"),
+    "bodiless": Case("status=204", 204, "upstream_garbage"),
 }
 READ_WHOLE = {"half": Case("cut=9", 200, "upstream_cut")}
 """Where nothing is translated, the first half of an answer has reached the client by then."""

@@ -321,12 +321,38 @@ def test_a_page_in_several_reads_is_502_too(gateway: Gateway, upstream: Scripted
     check_refusal(gateway, ask(gateway), 502, "upstream_garbage")
 
 
-def test_a_204_is_passed_on(gateway: Gateway, upstream: ScriptedUpstream) -> None:
-    """It has no body by definition, and the connection serves on."""
-    upstream.play(b"HTTP/1.1 204 No Content\r\nx-a: b\r\n\r\n")
-    found, name = ask(gateway)
-    assert (found.status, found.body) == (204, b"")
-    assert road.record(gateway, name)["outcome"] == "ok"
+BODILESS = [
+    b"HTTP/1.1 204 No Content\r\nx-a: b\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\netag: x\r\ncontent-length: 9\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("said", BODILESS)
+@pytest.mark.parametrize("case", list(RECORDED))
+def test_a_status_without_a_body_is_no_answer(
+    gateway: Gateway, upstream: ScriptedUpstream, case: str, said: bytes
+) -> None:
+    """It is a failure of the upstream, as an empty 200 is, whether or not a stream was asked for."""
+    upstream.play(said)
+    check_refusal(gateway, ask(gateway, RECORDED[case]), 502, "upstream_garbage")
+
+
+def test_a_stream_without_a_body_is_no_answer(gateway: Gateway, upstream: ScriptedUpstream) -> None:
+    """Also where its head promises events."""
+    upstream.play(b"HTTP/1.1 204 No Content\r\ncontent-type: text/event-stream\r\n\r\n")
+    check_refusal(gateway, ask(gateway, stream=True), 502, "upstream_cut")
+
+
+@pytest.mark.parametrize("said", BODILESS)
+def test_what_is_passed_on_as_it_is_may_have_no_body(gateway: Gateway, upstream: ScriptedUpstream, said: bytes) -> None:
+    """Below the proxy prefix, and for requests that are no question to a model: a file that was deleted."""
+    upstream.play(said)
+    name = f"failing-{next(NUMBER)}"
+    headers = [("x-request-id", name), ("x-upstream-name", "up")]
+    for method, path in (("DELETE", "/v1/files/x"), ("POST", "/proxy/v1/chat/completions")):
+        found = raw.ask(gateway.port, raw.request(path, road.chat(), key=road.KEY, headers=headers, method=method))
+        assert (found.status, found.body) == (int(said[9:12]), b"")
 
 
 def test_an_empty_stream_is_an_error(gateway: Gateway, upstream: ScriptedUpstream) -> None:

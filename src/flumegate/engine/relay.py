@@ -48,7 +48,7 @@ def whole(exchange: Exchange, plan: Plan, call: Call, head: AnswerHead, extra: b
         _note_error(exchange, status)
         body = _without_credential(body, plan)
     elif exchange.endpoint is not None:
-        if exchange.lane == "verbatim" and not head.bodiless:
+        if exchange.lane == "verbatim":
             _check_json(body, plan, _opening(exchange))
             if call.unframed and not _is_whole_json(body):
                 raise errors.cut(plan.provider.name)
@@ -74,11 +74,11 @@ def _opening(exchange: Exchange) -> bytes:
 
 def _is_judged(exchange: Exchange, head: AnswerHead) -> bool:
     """Tell whether a body must be JSON from its beginning to its end; what says that it is something else need not."""
-    return exchange.lane == "verbatim" and not head.bodiless and b"json" in head.media_type
+    return exchange.lane == "verbatim" and b"json" in head.media_type
 
 
 def _check_json(body: bytes, plan: Plan, opening: bytes) -> None:
-    """Refuse a 200 that no client of the dialect can read: nothing, the page of a captive portal, a health check's OK.
+    """Refuse what no client of the dialect can read: nothing (a 204), the page of a captive portal, a check's OK.
 
     Raises:
         GatewayError: it does not begin as its JSON does (white space before it keeps connections alive).
@@ -146,7 +146,7 @@ class Relay(Passage):
         self._events: EventStream | None = None
         self._copy: list[bytes] | None = None
         self._copy_bytes = 0
-        self._judged = exchange.lane == "verbatim" and not head.bodiless
+        self._judged = exchange.lane == "verbatim"
         self._held_error: list[bytes] | None = None
         self._held: list[bytes] | None = None
         self._held_bytes = 0
