@@ -153,11 +153,8 @@ class WorkerApp:
             except GatewayError as error:
                 return Refused(error.code, error.message)
             return Explained(await explain(engine, exchange))
-        if isinstance(question, ForceTarget) and not engine.force_target(question.name, question.state):
-            return Refused(
-                "unknown_target",
-                f"There is no target {question.name[:100]!r}; GET /manage/targets lists them, as provider/model.",
-            )
+        if isinstance(question, ForceTarget) and (wrong := engine.force_target(question.name, question.state)):
+            return Refused("unknown_target", wrong)
         named = question.name if isinstance(question, ForceTarget) else None
         return TargetList(
             [state for state in engine.target_states(monotonic()) if named is None or state.name == named]

@@ -19,8 +19,9 @@ SETTINGS: dict[str, Any] = {
     "providers": {
         "up": {"type": "openai_compatible", "base_url": "http://127.0.0.1:9/v1", "api_key": "sk-up-canary"},
         "an": {"type": "anthropic", "api_key": "sk-an-canary"},
+        "any": {"type": "openai_compatible", "base_url": "http://127.0.0.1:9/v1", "api_key": "sk-any-canary"},
     },
-    "models": {"smart": {"targets": [{"use": "up/gpt-4o"}, {"use": "an/claude-sonnet-4-5"}]}},
+    "models": {"smart": {"targets": [{"use": "up/gpt-4o"}, {"use": "an/claude-sonnet-4-5"}]}, "any-*": "any/*"},
 }
 
 
@@ -58,7 +59,7 @@ def states(gateway: Gateway) -> dict[str, dict[str, str]]:
 
 
 def test_configured_targets_are_listed_before_their_first_request(gateway: Gateway) -> None:
-    assert sorted(states(gateway)) == ["an/claude-sonnet-4-5", "up/gpt-4o"]
+    assert sorted(states(gateway)) == ["an/claude-sonnet-4-5", "any", "up/gpt-4o"]
 
 
 def test_the_page_has_a_line_for_each_target_and_worker(gateway: Gateway) -> None:
@@ -66,7 +67,7 @@ def test_the_page_has_a_line_for_each_target_and_worker(gateway: Gateway) -> Non
     done = flumegate(gateway, "target", "list", "--workers")
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split()[0] for line in done.stdout.splitlines()]
-    assert lines == ["target", "an/claude-sonnet-4-5", "w0", "w1", "up/gpt-4o", "w0", "w1"]
+    assert lines == ["target", "an/claude-sonnet-4-5", "w0", "w1", "any", "w0", "w1", "up/gpt-4o", "w0", "w1"]
 
 
 @pytest.mark.parametrize(("verb", "state"), [("open", "forced_open"), ("close", "forced_closed"), ("reset", "closed")])
@@ -116,6 +117,18 @@ def test_a_target_that_there_is_not_is_refused(gateway: Gateway) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "up/typo" in done.stderr
     assert "up/typo" not in states(gateway)
+
+
+@pytest.mark.parametrize("verb", ["open", "close", "reset"])
+@pytest.mark.parametrize(("provider", "targets"), [("up", "provider/model: up/gpt-4o"), ("any", "none so far")])
+def test_a_provider_is_no_target(gateway: Gateway, verb: str, provider: str, targets: str) -> None:
+    """Nobody is to believe that all of it is cut off; its targets are named instead, and nothing is forced."""
+    done = flumegate(gateway, "target", verb, provider)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"'{provider}' is a provider" in " ".join(done.stderr.split())
+    assert targets in " ".join(done.stderr.split())
+    found = states(gateway)
+    assert ("up" in found, found["any"]) == (False, {"w0": "closed", "w1": "closed"})
 
 
 def test_a_wrong_token_is_3(gateway: Gateway) -> None:

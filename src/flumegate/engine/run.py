@@ -82,10 +82,18 @@ class Engine:
         self.planner.meet_targets()
         return self.healths.states(now)
 
-    def force_target(self, name: str, state: Forced) -> bool:
-        """Keep a target's breaker open or closed, or let it decide again; False = there is no such target."""
+    def force_target(self, name: str, state: Forced) -> str:
+        """Keep a target's breaker open or closed, or let it decide again; return what is wrong with its name, if so."""
         self.planner.meet_targets()
-        return self.healths.force(name, state)
+        if name in self.snapshot.providers:
+            # Forced would be the requests that name no model, and who gives its name means all of them.
+            own = ", ".join(health.name for health in self.healths.at(name) if health.name != name) or "none so far"
+            return (
+                f"{name!r} is a provider, and only targets are forced, each by its name as provider/model: {own[:500]}."
+            )
+        if not self.healths.force(name, state):
+            return f"There is no target {name[:100]!r}; GET /manage/targets lists them, as provider/model."
+        return ""
 
     def admit(self, exchange: Exchange) -> None:
         """Run the gates.
