@@ -41,6 +41,7 @@ def stage() -> Iterator[Stage]:
     with run_mock() as mock:
         up = road.compatible(mock.port)
         claude = road.anthropic(mock.port)
+        once_more = {"retry": {"max_retries": 1, "initial_delay": 0.01}}
         routes = {
             "slow-first": hedged("up/slow+latency_ms=20000", "up/quick"),
             "both-slow": hedged("up/first+latency_ms=1000", "up/second+latency_ms=20000"),
@@ -51,6 +52,9 @@ def stage() -> Iterator[Stage]:
             "vectors": {"targets": ["up/vectors+latency_ms=700"], "coalesce": True},
             "large-vectors": {"targets": ["up/large+latency_ms=700,one_byte"], "coalesce": True},
             "failing-vectors": {"targets": ["up/bad+latency_ms=700,status=500"], "coalesce": True},
+            "spent-vectors": {"targets": ["up/spent+latency_ms=700,status=500"], "coalesce": True, **once_more},
+            "empty-vectors": {"targets": ["up/empty+latency_ms=700,status=204"], "coalesce": True, **once_more},
+            "told-vectors": {"targets": ["up/told+latency_ms=700,status=500"], "coalesce": True, **once_more},
             "copied": {"targets": ["up/real"], "mirror": {"use": "up/shadow"}},
             "copied-to-a-broken-one": {"targets": ["up/real"], "mirror": {"use": "up/bad+status=500"}},
             "copied-to-a-slow-one": {"targets": ["up/real"], "mirror": {"use": "claude/slow+latency_ms=2000"}},
@@ -155,6 +159,24 @@ def test_a_failure_is_shared_too(stage: Stage) -> None:
         answers = list(pool.map(lambda _: embed(stage, "failing-vectors", "nonce-failing heron"), range(30)))
     assert {answer.status for answer in answers} == {500}
     assert len(models_of(stage, "nonce-failing", 1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "status"),
+    [
+        ("spent-vectors", "/v1/embeddings", 500),
+        ("empty-vectors", "/v1/embeddings", 502),
+        ("told-vectors", "/api/embed", 502),
+    ],
+)
+def test_what_is_shared_says_whether_to_try_again(stage: Stage, model: str, path: str, status: int) -> None:
+    """Where as many attempts were made as the route allows all clients are told so, not the first alone."""
+    body = {"model": model, "input": f"nonce-{model} heron"}
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: stage.post(path, body), range(10)))
+    assert {answer.status for answer in answers} == {status}
+    assert len(models_of(stage, f"nonce-{model}", 2)) == 2
+    assert [answer.headers.get("x-should-retry") for answer in answers] == ["false"] * 10
 
 
 def test_when_the_leader_leaves_the_next_one_leads(stage: Stage) -> None:

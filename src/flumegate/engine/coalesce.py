@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from typing import NamedTuple
 
-from flumegate.engine.head import AnswerHead
+from flumegate.engine.head import ENOUGH, AnswerHead
 from flumegate.engine.outgoing import Outgoing, adopt
 from flumegate.engine.relay import whole
 from flumegate.engine.relay_translated import MAX_ANSWER_BYTES, whole_translated
@@ -40,19 +40,26 @@ Outcome = Landed | GatewayError | None
 
 
 class Flight:
-    """One request under way on behalf of several."""
+    """One request under way on behalf of several.
+
+    Attributes:
+        landing: what becomes of it.
+        retries_spent: its failure is the last of as many attempts as its route allows.
+    """
 
     def __init__(self, book: dict[bytes, Flight], key: bytes, landing: asyncio.Future[Outcome]) -> None:
         self._book = book
         self._key = key
         self.landing = landing
+        self.retries_spent = False
         book[key] = self
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome, *, retries_spent: bool = False) -> None:
         """Tell those who wait; None = the leader's client left, and somebody else must lead."""
         if self._book.get(self._key) is self:
             del self._book[self._key]
         if not self.landing.done():
+            self.retries_spent = retries_spent
             self.landing.set_result(outcome)
 
 
@@ -72,6 +79,7 @@ class Flights:
         key = _key(exchange, course)
         while (flight := self._book.get(key)) is not None:
             outcome = await asyncio.shield(flight.landing)
+            exchange.retries_spent = flight.retries_spent
             if isinstance(outcome, GatewayError):
                 raise outcome
             if outcome is not None:
@@ -108,6 +116,8 @@ def answer_with(exchange: Exchange, landed: Landed, extra: bytes) -> bytes:
     outgoing = Outgoing(exchange)
     head = AnswerHead(call)
     exchange.cache_status = SHARED
+    if head.status >= 400 and exchange.retries_spent:
+        extra += ENOUGH
     if not plan.codec:
         adopt(exchange, plan, outgoing)
         return whole(exchange, plan, call, head, extra)

@@ -15,6 +15,8 @@ _BODILESS = frozenset((204, 304))
 _USUAL_CONNECTION = (b"keep-alive", b"Keep-Alive", b"close")
 _NO_BUFFERING = b"x-accel-buffering: no"
 _NO_STORE = b"cache-control: no-store"
+ENOUGH = b"x-should-retry: false\r\n"
+"""Tells the official clients that we have tried often enough for both of us."""
 
 
 def status_line(status: int) -> bytes:

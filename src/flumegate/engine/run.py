@@ -15,13 +15,14 @@ from flumegate.engine import local
 from flumegate.engine.asks import follow_rules, set_deadline
 from flumegate.engine.checks import Checks
 from flumegate.engine.coalesce import Flights, answer_with
+from flumegate.engine.head import ENOUGH
 from flumegate.engine.mirror import Mirrors
 from flumegate.engine.overload import Overload
 from flumegate.engine.request import read_envelope, read_path, read_target, undo_coding
 from flumegate.engine.settle import Settlement
 from flumegate.engine.stored_responses import Ask, nobody, serve
 from flumegate.engine.transparent import lists_upstream, plan_transparent
-from flumegate.engine.trip import ENOUGH, Trip
+from flumegate.engine.trip import Trip
 from flumegate.engine.turns import Turns
 from flumegate.errors import INTERNAL, GatewayError
 from flumegate.exchange import Exchange
@@ -206,7 +207,7 @@ class Engine:
         exchange.reply.feed_from(None)
         error.__traceback__ = None  # its frames hold the error themselves, and the whole exchange
         if exchange.flight is not None:
-            exchange.flight.end(error)
+            exchange.flight.end(error, retries_spent=exchange.retries_spent)
         if exchange.head_sent:
             exchange.outcome, exchange.error_code = "truncated", error.code
             self.settlement.settle(exchange, b"", cut=True)

@@ -16,7 +16,7 @@ from flumegate.dialects.envelope import Envelope
 from flumegate.engine.asks import ask_of, blameless
 from flumegate.engine.attempt import attempt, end_attempt
 from flumegate.engine.coalesce import Gather, Landed
-from flumegate.engine.head import AnswerHead
+from flumegate.engine.head import ENOUGH, AnswerHead
 from flumegate.engine.hedge import Contender, race
 from flumegate.engine.outgoing import Outgoing, adopt
 from flumegate.engine.prepare import prepare
@@ -38,9 +38,6 @@ from flumegate.wire.dates import retry_after_of
 
 if TYPE_CHECKING:
     from flumegate.engine.run import Engine
-
-ENOUGH = b"x-should-retry: false\r\n"
-"""Tells the official clients that we have tried often enough for both of us."""
 
 
 class Trip:
@@ -253,7 +250,7 @@ class Trip:
             exchange.outcome, exchange.error_code = "upstream_error", "error_in_answer"
         self._succeed()
         if exchange.flight is not None:
-            exchange.flight.end(Landed(plan, call))
+            exchange.flight.end(Landed(plan, call), retries_spent=exchange.retries_spent)
         self.engine.settlement.settle(exchange, last)
         return None
 
