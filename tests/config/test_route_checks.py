@@ -63,6 +63,10 @@ def test_a_route_that_leads_nowhere_is_refused(problems: Refuse, model: str, mes
             '2:63: models.a.rules[0].use: there is no model "c"',
         ),
         ("targets: [o/x], rules: [{when: {}, use: b}]", "2:45: models.a.rules[0].when: asks for nothing"),
+        (
+            'targets: [o/x], rules: [{when: {tags: [x, "a,b"]}, use: b}]',
+            '2:56: models.a.rules[0].when.tags[1]: "a,b" can be no tag: a comma separates them',
+        ),
         ("targets: [o/x], hedge: {after: 1}", "2:37: models.a.hedge: needs somewhere else to ask"),
     ],
 )

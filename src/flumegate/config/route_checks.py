@@ -121,6 +121,10 @@ def _rules(route: Route) -> Iterator[Finding]:
                 ("rules", index, "when"),
                 "asks for nothing, so the rule would take every request; name headers, keys, tags, hours or days",
             )
+        for number, tag in enumerate(when.tags):
+            if "," in tag:
+                place = ("rules", index, "when", "tags", number)
+                yield place, f'"{tag}" can be no tag: a comma separates them in x-flumegate-tags; write each by itself'
 
 
 def _uses(route: Route) -> Iterator[tuple[Path, str]]:
