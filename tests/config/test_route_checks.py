@@ -95,6 +95,21 @@ def test_what_works_is_accepted_in_silence(load_text: Load, route: str) -> None:
     assert load_text(f"{_PROVIDERS}models: {{a: {{{route}}}, {_OTHERS}}}\n").warnings == []
 
 
+@pytest.mark.parametrize(
+    "model", ["o/a: g/a", '"o/*": g/*', "o/a: {targets: [o/a, g/a]}", "o/a: {targets: [o/a], timeout: 9}"]
+)
+def test_settings_that_requests_pass_by_are_warned_of(load_text: Load, model: str) -> None:
+    """A name that begins with a provider's is served by that provider, whatever `models` says of it."""
+    (warning,) = load_text(f"{_PROVIDERS}models: {{{model}}}\n").warnings
+    assert 'requests for it go straight to the provider "o", past these settings' in str(warning)
+
+
+@pytest.mark.parametrize("model", ["o/a: o/a", '"o/*": o/*', "n/a: g/a", "o/: g/a", "o-a: g/a"])
+def test_a_name_that_leads_where_it_says_is_no_matter(load_text: Load, model: str) -> None:
+    """It stands in the list of models; nor is a name whose beginning is no provider's."""
+    assert load_text(f"{_PROVIDERS}models: {{{model}}}\n").warnings == []
+
+
 def test_a_default_provider_serves_whatever_is_named(load_text: Load) -> None:
     """As it does for clients."""
     text = "providers: {o: {type: ollama, default: true}}\nmodels: {a: {targets: [o/x], fallback: [anything]}}"

@@ -79,6 +79,7 @@ def warnings(config: Config) -> Iterator[Finding]:
         if _lacks_key(row, provider) and is_own_host(row, address.host):
             source = f"env:{row.key_variables[0]}" if row.key_variables else "file:/path of an access token"
             yield ("providers", name), f"has no api_key, so {row.title} will refuse its requests; set api_key: {source}"
+    yield from route_checks.warnings(config)
     for path, _, value in walk(config):
         if isinstance(value, Secret) and value.is_literal and is_secret_place(path):
             yield path, "a secret stands in the configuration itself; write env:NAME or file:/path instead"

@@ -83,6 +83,20 @@ def refusals(config: Config, providers: Collection[str], models: Collection[str]
     yield from _loops(config.models, names)
 
 
+def warnings(config: Config) -> Iterator[Finding]:
+    """Yield the models whose settings hardly any request meets: those that are called `provider/model`.
+
+    They are no mistake for sure: they stand in the list of models, and `x-upstream-name` may lead to their targets. One
+    that leads where its name does is only listed.
+    """
+    for name, route in config.models.items():
+        provider, _, model = name.partition("/")
+        only_listed = [target.use for target in route.targets] == [name] and route.model_fields_set == {"targets"}
+        if model and provider in config.providers and not only_listed:
+            passed_by = f'requests for it go straight to the provider "{provider}", past these settings'
+            yield ("models", name), f'{passed_by}; give it a name that does not begin with "{provider}/"'
+
+
 def _targets(route: Route, providers: Collection[str]) -> Iterator[Finding]:
     if not route.targets:
         yield ("targets",), "needs one target, as in [openai/gpt-4o]"
