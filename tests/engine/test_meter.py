@@ -20,7 +20,7 @@ from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
 from flumegate.quota.ledger import line_of
 from flumegate.records.access import NO_LIMITS, Budget, Key, Limits, Project
-from flumegate.routing.health import Healths
+from flumegate.routing.healths import Healths
 from flumegate.routing.planner import Planner
 from flumegate.snapshot import PriceRow, Snapshot
 from rig import cuts

@@ -7,7 +7,8 @@ from typing import Any
 from flumegate.dialects.registry import ENDPOINTS
 from flumegate.routing.course import Candidate, Course
 from flumegate.routing.failure import Failure
-from flumegate.routing.health import Health, Healths
+from flumegate.routing.health import Health
+from flumegate.routing.healths import Healths
 from flumegate.routing.planner import Planner
 from flumegate.snapshot import BreakerPolicy, Retry, Route, Target
 from rig.exchanges import provider, snapshot

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flumegate.routing.course import Course
-from flumegate.routing.health import Healths
+from flumegate.routing.healths import Healths
 from flumegate.routing.plan import Plan
 from flumegate.routing.planner import Planner
 from flumegate.snapshot import Snapshot

@@ -18,7 +18,8 @@ from flumegate.dialects.registry import ENDPOINTS
 from flumegate.errors import GatewayError
 from flumegate.routing.course import Choice, Course
 from flumegate.routing.failure import Failure
-from flumegate.routing.health import SHUT, Health, Healths
+from flumegate.routing.health import SHUT, Health
+from flumegate.routing.healths import Healths
 from flumegate.routing.planner import Planner
 from flumegate.routing.tries import Ask, Tries
 from flumegate.snapshot import BreakerPolicy, Retry, Route, Target

@@ -9,7 +9,7 @@ from flumegate.dialects.registry import ENDPOINTS
 from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, GatewayError
 from flumegate.records.access import Project
 from flumegate.routing.course import Course
-from flumegate.routing.health import Healths
+from flumegate.routing.healths import Healths
 from flumegate.routing.planner import Planner
 from flumegate.snapshot import PriceRow, Retry, Route, Target, Wildcard
 from rig.exchanges import provider, snapshot

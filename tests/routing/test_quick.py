@@ -9,7 +9,7 @@ import pytest
 
 from flumegate.dialects.registry import ENDPOINTS
 from flumegate.routing.course import Course
-from flumegate.routing.health import Healths
+from flumegate.routing.healths import Healths
 from flumegate.routing.planner import Planner
 from flumegate.routing.tries import Ask, Tries
 from flumegate.snapshot import Route, Target

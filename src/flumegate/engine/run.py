@@ -31,7 +31,7 @@ from flumegate.gates.authorise import permit
 from flumegate.gates.keyring import Keyring
 from flumegate.records.manage import Forced, TargetState
 from flumegate.routing.course import Course
-from flumegate.routing.health import Healths
+from flumegate.routing.healths import Healths
 from flumegate.routing.planner import Planner
 from flumegate.snapshot import Snapshot
 from flumegate.upstream.pool import Upstream

@@ -15,7 +15,8 @@ from flumegate.patterns import fits
 from flumegate.records.access import Project
 from flumegate.routing import lanes
 from flumegate.routing.course import Candidate, Course, Stage
-from flumegate.routing.health import Health, Healths, Siblings
+from flumegate.routing.health import Health, Siblings
+from flumegate.routing.healths import Healths
 from flumegate.routing.match import Matcher
 from flumegate.routing.plan import Plan, path_at, translated, verbatim
 from flumegate.snapshot import BreakerPolicy, Provider, Retry, Route, Snapshot, Target
