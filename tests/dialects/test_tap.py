@@ -348,13 +348,134 @@ def test_a_stream_that_ends_early_is_estimated(dialect: str, count: int) -> None
     assert tap.usage == Usage(-(-len(QUESTION) // 4), count)
 
 
-def test_what_the_provider_said_is_not_estimated() -> None:
-    """Its own count stands, however early it was."""
-    tap = ChatTap()
-    tap.feed(text("a"))
-    tap.feed(chunk(choices=[], usage={"prompt_tokens": 3, "completion_tokens": 1}))
-    tap.estimate(QUESTION, 1000)
-    assert (tap.estimated, tap.usage) == (False, Usage(3, 1))
+def chat_usage(output_tokens: int) -> dict[str, Any]:
+    return {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": output_tokens}}
+
+
+def gemini_usage(output_tokens: int) -> dict[str, Any]:
+    return {"usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": output_tokens}}
+
+
+FIRST_COUNTS = {
+    "chat": chat_usage(1),
+    "responses": output("in_progress", response={"usage": {"input_tokens": 7, "output_tokens": 1}}),
+    "messages": {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 7, "output_tokens": 1}}},
+    "gemini": gemini_usage(1),
+    "ollama": {"model": "m", "prompt_eval_count": 7, "eval_count": 1},
+}
+LAST_COUNTS: dict[str, list[dict[str, Any]]] = {
+    "chat": [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, chat_usage(9)],
+    "responses": [output("completed", response={"usage": {"input_tokens": 7, "output_tokens": 9}})],
+    "messages": [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}],
+    "gemini": [{"candidates": [{"finishReason": "STOP"}], **gemini_usage(9)}],
+    "ollama": [{"done": True, "prompt_eval_count": 7, "eval_count": 9}],
+}
+MISTAKES: dict[str, dict[str, Any]] = {
+    "chat": {"error": {"message": "full"}},
+    "responses": {"type": "error", "error": {"message": "full"}},
+    "messages": {"type": "error", "error": {"type": "overloaded_error", "message": "full"}},
+    "gemini": {"error": {"code": 503, "message": "full"}},
+    "ollama": {"error": "full"},
+}
+
+
+def ended(dialect: str, *events: dict[str, Any]) -> Tap:
+    """Return what a tap tells of a stream that was passed on, event by event, and then ended."""
+    tap = DIALECTS[dialect]()
+    blocks = [sent(dialect, event) for event in events]
+    for block in blocks:
+        tap.feed(block)
+    tap.close()
+    tap.estimate(QUESTION, sum(map(len, blocks)))
+    return tap
+
+
+@pytest.mark.parametrize("dialect", sorted(SAYING))
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_count_at_the_start_is_not_what_came_after_it(dialect: str, failed: bool) -> None:
+    """Left, cut or failed: what was passed on counts, and the input as the provider said it."""
+    end = [MISTAKES[dialect]] if failed else []
+    tap = ended(dialect, FIRST_COUNTS[dialect], *[SAYING[dialect]] * 300, *end)
+    assert tap.usage is not None
+    assert (tap.usage.input_tokens, tap.estimated, tap.failed) == (7, True, failed)
+    assert 300 <= (tap.usage.output_tokens or 0) <= 303
+
+
+@pytest.mark.parametrize("dialect", sorted(SAYING))
+def test_the_last_count_is_the_providers(dialect: str) -> None:
+    """However much there seems to be: once it has come nothing is estimated."""
+    tap = ended(dialect, FIRST_COUNTS[dialect], *[SAYING[dialect]] * 300, *LAST_COUNTS[dialect])
+    assert (tap.usage, tap.estimated) == (Usage(7, 9), False)
+
+
+@pytest.mark.parametrize("count", [2, 100])
+def test_a_count_on_the_way_stands_where_it_is_no_less(count: int) -> None:
+    """It knows of what is hidden, too."""
+    tap = ended("chat", SAYING["chat"], SAYING["chat"], chat_usage(count))
+    assert (tap.usage, tap.estimated) == (Usage(7, count), False)
+
+
+WORDS = "word " * 500
+PACKED: dict[str, list[dict[str, Any]]] = {
+    "chat": [
+        delta(content=WORDS),
+        delta(reasoning=WORDS, reasoning_content=WORDS),
+        delta(tool_calls=[{"index": 0, "function": {"arguments": WORDS}}]),
+        {"choices": [{"index": 0, "text": WORDS}]},
+    ],
+    "responses": [output("output_text.delta", delta=WORDS), output("reasoning_summary_text.delta", delta=WORDS)],
+    "messages": [
+        piece(type="text_delta", text=WORDS),
+        piece(type="thinking_delta", thinking=WORDS),
+        piece(type="input_json_delta", partial_json=WORDS),
+        block(type="text", text=WORDS),
+    ],
+    "gemini": [parts({"text": WORDS}), parts({"functionCall": {"name": "", "args": {"a": [WORDS]}}})],
+    "ollama": [
+        {"message": {"content": WORDS}},
+        {"message": {"thinking": WORDS}},
+        {"response": WORDS},
+        {"message": {"tool_calls": [{"function": {"arguments": {"a": WORDS}}}]}},
+    ],
+}
+
+
+@pytest.mark.parametrize(("dialect", "event"), [(name, event) for name, events in PACKED.items() for event in events])
+@pytest.mark.parametrize("count", [1, 30])
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_many_words_in_an_event_are_many_tokens(dialect: str, event: dict[str, Any], count: int, at_once: int) -> None:
+    """A token for about four bytes, however many events a read brings, and whatever stands around the text."""
+    tap = DIALECTS[dialect]()
+    read = sent(dialect, event) * at_once
+    for _ in range(count):
+        tap.feed(read)
+    assert tap.said_tokens(count * len(read)) == count * at_once * len(WORDS) // 4
+
+
+@pytest.mark.parametrize("dialect", sorted(SAYING))
+def test_an_event_too_large_to_be_kept_is_weighed_as_it_comes(dialect: str) -> None:
+    """Tens of kilobytes of a call's arguments, say; what follows is one token an event as ever."""
+    large = json.loads(json.dumps(SAYING[dialect]).replace("word", "word " * 4_000))
+    tap = ended(dialect, *[SAYING[dialect]] * 100, large, *[SAYING[dialect]] * 100)
+    assert tap.usage is not None
+    assert tap.usage.output_tokens == 200 + 4_000 * 5 // 4
+
+
+def test_what_is_said_again_at_the_end_is_not_counted_twice() -> None:
+    """Responses repeats a text whole when it is done, more than once."""
+    again = output("output_text.done", text="word " * 4_000)
+    tap = ended("responses", *[SAYING["responses"]] * 300, again, again)
+    assert (tap.usage, tap.complete) == (Usage(-(-len(QUESTION) // 4), 300), False)
+
+
+@pytest.mark.parametrize("dialect", sorted(SAYING))
+def test_what_cannot_be_read_holds_a_token_in_200_bytes(dialect: str) -> None:
+    """Where nothing of what was kept tells more."""
+    tap = DIALECTS[dialect]()
+    tap.feed(sent(dialect, SAYING[dialect]))
+    for _ in range(8):
+        tap.feed(b"data: {]\n\n")
+    assert tap.said_tokens(20_000) in range(90, 101)
 
 
 @pytest.mark.parametrize("passed_on", [0, 1000])

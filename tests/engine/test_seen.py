@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flumegate.engine.seen import Seen
 from flumegate.ir.answer import Answer, Choice, Finish
 from flumegate.ir.parts import Text
@@ -11,11 +13,38 @@ from flumegate.ir.usage import Usage
 ASKED = Request(dialect="chat", model="m", turns=(Turn("user", (Text("a" * 40),)),))
 
 
-def test_what_the_provider_says_is_kept() -> None:
+@pytest.mark.parametrize(("complete", "finish"), [(True, ""), (True, "stop"), (False, "stop")])
+def test_what_the_provider_says_at_the_end_is_kept(complete: bool, finish: str) -> None:
     """An estimate never replaces it."""
     seen = Seen(ASKED)
-    seen.hear("hello")
+    seen.hear("hello, and more than it counts")
+    seen.usage, seen.complete, seen.finish_reason = Usage(1, 2), complete, finish
+    seen.close()
+    assert (seen.usage, seen.estimated) == (Usage(1, 2), False)
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        (Usage(50, 1, 30, 5, 0), Usage(50, 100, 30, 5, 0)),
+        (Usage(50), Usage(50, 100)),
+        (Usage(None, 1), Usage(14, 100)),
+    ],
+)
+def test_a_count_at_the_start_is_not_what_came_after_it(said: Usage, known: Usage) -> None:
+    """Of an answer that broke off what was passed on counts; the input as far as the provider has said it."""
+    seen = Seen(ASKED)
+    seen.usage = said
+    seen.hear("word" * 100)
+    seen.close()
+    assert (seen.usage, seen.estimated) == (known, True)
+
+
+def test_a_count_on_the_way_stands_where_it_is_more() -> None:
+    """It knows of what is hidden, too."""
+    seen = Seen(ASKED)
     seen.usage = Usage(1, 2)
+    seen.hear("hello")
     seen.close()
     assert (seen.usage, seen.estimated) == (Usage(1, 2), False)
 

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from flumegate.ir.answer import Answer, Choice
-from flumegate.ir.estimate import IMAGE_TOKENS, TURN_TOKENS, document_tokens, input_tokens, output_tokens, said_bytes
+from flumegate.ir.estimate import (
+    IMAGE_TOKENS,
+    TURN_TOKENS,
+    document_tokens,
+    input_tokens,
+    output_tokens,
+    said_bytes,
+    text_bytes,
+)
 from flumegate.ir.parts import Media, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 from flumegate.ir.request import Output, Request, Tool, Turn
 
@@ -60,3 +68,31 @@ def test_a_document_is_weighed_without_being_read() -> None:
     with_text = b'{"text":"%b","url":""}' % (b"word word " * 1000)
     assert document_tokens(with_picture) == IMAGE_TOKENS + len(frame) // 4
     assert document_tokens(with_text) == (len(frame) + 10_000) // 4
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        ("words", 5),
+        ("日本", 6),
+        ("日" * 2_000, 6_000),
+        ("\ud800", 3),
+        ("", 0),
+        (None, 0),
+        (7, 0),
+        (["a", {"b": "cd", "e": [["f"]]}], 4),
+        ("word " * 1_000, 5_000),
+        ("iVBO" * 1_025, 0),
+    ],
+)
+def test_texts_are_weighed_wherever_they_stand(value: object, size: int) -> None:
+    """In bytes; names of members are not said, and neither is a picture."""
+    assert text_bytes(value) == size
+
+
+def test_depth_is_no_matter() -> None:
+    """Whoever writes such a thing."""
+    value: object = "deep"
+    for _ in range(100_000):
+        value = [value]
+    assert text_bytes(value) == 4

@@ -114,7 +114,7 @@ def test_a_client_that_leaves_before_the_first_token(
 @pytest.mark.parametrize("how", ["fin", "rst"])
 @pytest.mark.parametrize("dialect", ["openai", "anthropic"])
 def test_a_client_that_leaves_within_the_stream(gateway: Gateway, mock: Mock, dialect: str, how: str) -> None:
-    """Status 200, and the usage that was reported by then, marked as partial."""
+    """Status 200, and what had come of it by then: by the provider's count, or more where more was passed on."""
     tag = f"nonce-within-{next(NUMBER)}"
     with raw.wire(gateway.port) as wire:
         wire.send(call(dialect, tag, "hang=5", stream=True))
@@ -123,8 +123,9 @@ def test_a_client_that_leaves_within_the_stream(gateway: Gateway, mock: Mock, di
     record = check_freed(gateway, mock, tag)
     assert record["status"] == 200
     assert record["response_bytes"] > 0
-    if dialect == "anthropic":
-        assert (record["usage_source"], record["input_tokens"] > 0) == ("partial", True)
+    assert record["usage_source"] in ("partial", "estimated")
+    assert record["input_tokens"] > 0
+    assert 0 < record["output_tokens"] < 12
     check_places(gateway)
 
 

@@ -359,6 +359,8 @@ class Relay(Passage):
         body = events.close()
         if tap.failed:
             exchange.outcome, exchange.error_code = "upstream_error", "error_in_stream"
+            exchange.usage_partial = True
+            tap.estimate(exchange.body, exchange.response_bytes)
         elif events.broken or not tap.complete:
             error = error or errors.cut(self._plan.provider.name)
             exchange.outcome, exchange.error_code = "truncated", error.code

@@ -9,7 +9,6 @@ from flumegate.dialects.tap import Tap
 from flumegate.ir import estimate
 from flumegate.ir.answer import Answer
 from flumegate.ir.request import Request
-from flumegate.ir.usage import Usage
 
 
 class Seen(Tap):
@@ -37,7 +36,16 @@ class Seen(Tap):
         self.close()
 
     def close(self) -> None:
-        """There is no more: what was not said of the usage is estimated, if an answer had begun."""
-        if self.usage is None and self._request is not None and (self._said_bytes or self.complete):
-            self.estimated = True
-            self.usage = Usage(estimate.input_tokens(self._request), estimate.output_tokens(self._said_bytes))
+        """There is no more: as far as the provider has not said the usage it is estimated, if an answer had begun."""
+        request = self._request
+        if request is None or (self.usage is not None and self._is_counted()):
+            return
+        if self._said_bytes or self.complete:
+            self._take_at_least(self.said_tokens(0), lambda: estimate.input_tokens(request))
+
+    def _is_counted(self) -> bool:
+        return self.complete or bool(self.finish_reason)
+
+    def said_tokens(self, response_bytes: int) -> int:  # noqa: ARG002 - the texts themselves were counted
+        """See `Tap.said_tokens`."""
+        return estimate.output_tokens(self._said_bytes)

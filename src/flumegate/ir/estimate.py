@@ -54,6 +54,23 @@ def said_bytes(answer: Answer) -> int:
     return sum(_weigh(part)[0] for choice in answer.choices for part in choice.parts)
 
 
+def text_bytes(value: object) -> int:
+    """Return how many bytes of text a JSON value holds, however deep; what is a picture or a file in it is none."""
+    size = 0
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str(text) if not text.isascii():
+                size += len(text.encode("utf-8", "surrogatepass"))
+            case str(text) if len(text) <= _DATA_BYTES or " " in text:
+                size += len(text)
+            case list(items):
+                waiting += items
+            case dict(members):
+                waiting += members.values()
+    return size
+
+
 def output_tokens(size: int) -> int:
     """Return about how many tokens so many bytes of text were."""
     return -(-size // CHARACTERS_PER_TOKEN)

@@ -285,6 +285,25 @@ async def test_a_stream_that_nobody_spoke_of_is_ended_likewise(worker: Worker, m
     assert worker.app.held_micros() == 0
 
 
+@pytest.mark.parametrize("fault", ["cut=20000", "error_in_stream=150"])
+async def test_a_stream_that_breaks_off_costs_what_came_of_it(worker: Worker, mock: Mock, fault: str) -> None:
+    """Though its provider began with a count of one token, and never came to the last."""
+    claude = Provider("claude", "anthropic", "http", "127.0.0.1", mock.port, "", ("anthropic",), credential="sk-own")
+    routes = {"broken": Route((Target("claude", f"m+tokens=1000,{fault}"),))}
+    snapshot = known(mock, models=routes, prices=(PriceRow("claude/*", PRICE),))
+    most, worth = 1_000, 50
+    worker.apply(
+        msgspec.structs.replace(snapshot, providers={"claude": claude}),
+        {"sk-one": Key("k", budgets=(Budget("key:k", "total", (most + worth) * MICROS_A_TOKEN),))},
+    )
+    replies = [
+        await worker.post("sk-one", chat("broken", "broken", stream=True, max_tokens=most), "/v1/messages")
+        for _ in range(2)
+    ]
+    assert [reply.status for reply in replies] == [200, 429]
+    assert replies[0].body.count(b"text_delta") > 2 * worth
+
+
 async def test_what_only_says_that_it_streams_is_forgotten_when_it_has_ended(worker: Worker, mock: Mock) -> None:
     """Embeddings never do, and a translation knows that only after the money is held."""
     google = Provider("google", "gemini", "http", "127.0.0.1", mock.port, "/v1beta", ("gemini",), credential="sk-own")

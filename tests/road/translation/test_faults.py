@@ -127,6 +127,16 @@ def test_broken_streams(scene: Scene, fault: str) -> None:
             assert kept["usage_source"] in ("partial", "estimated"), (client, upstream)
 
 
+@pytest.mark.parametrize("how", ["error_in_stream=60", "malformed=60", "cut=20000"])
+def test_what_came_before_a_stream_broke_off_is_counted(scene: Scene, how: str) -> None:
+    """Also of a provider that began with a count of one token."""
+    for client, upstream, answer, kept in ask_all(scene, f"{how},tokens=95,event_bytes=200", stream=True):
+        told = (answer.status, kept["outcome"], kept["usage_source"])
+        assert told == (200, "truncated", "estimated"), (client, upstream)
+        assert kept["input_tokens"] > 0
+        assert 1_000 < kept["output_tokens"] < 5_000, (client, upstream)
+
+
 @pytest.mark.parametrize(
     "fault", ["gzip", "br", "zstd", "one_byte", "crlf", "event_bytes=200000", "chunk=100", "no_length"]
 )

@@ -9,6 +9,7 @@ import msgspec
 
 from flumegate.dialects.gemini.usage import WireUsage, read_usage
 from flumegate.dialects.tap import Tap, is_no_json
+from flumegate.ir import estimate
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
 
@@ -38,11 +39,18 @@ class _Answer(msgspec.Struct, gc=False):
     error: object = None
 
 
+class _Part(msgspec.Struct, gc=False):
+    text: object = None
+    functionCall: object = None  # noqa: N815 - named as on the wire
+    executableCode: object = None  # noqa: N815 - named as on the wire
+
+
 _BESIDE = frozenset(("thought", "thoughtSignature", "partMetadata"))
 """Members of a part that say something only of the others."""
 _EMPTY = (b'""', b"null")
 _decode = msgspec.json.Decoder(_Answer).decode
 _decode_part = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_texts = msgspec.json.Decoder(_Part).decode
 _decode_array = msgspec.json.Decoder(list[_Answer]).decode
 
 
@@ -92,6 +100,14 @@ class GeminiTap(Tap):
         if answer.usageMetadata is not None:
             self.usage = read_usage(answer.usageMetadata) or self.usage
         self.model = answer.modelVersion or self.model
+
+    def _said_bytes_of(self, data: bytes) -> int:
+        try:
+            contents = [candidate.content for candidate in _decode(data).candidates or ()]
+            parts = [_decode_texts(part) for content in contents if content for part in content.parts or ()]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return 0
+        return sum(estimate.text_bytes([part.text, part.functionCall, part.executableCode]) for part in parts)
 
     def read_tail(self, tail: bytes) -> None:
         """See `Tap.read_tail`."""

@@ -6,11 +6,13 @@ A line is decoded only when a cheap byte test says that it matters: the first on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from flumegate.dialects.tap import Tap, is_no_json
+from flumegate.dialects.tap import KEPT_BLOCK_BYTES, KEPT_BLOCKS, Tap, is_no_json
+from flumegate.ir import estimate
 from flumegate.ir.usage import Usage
 from flumegate.wire import ndjson, sse
 
@@ -50,7 +52,7 @@ class OllamaTap(Tap):
 
     def __init__(self) -> None:
         self._lines = ndjson.Reader()
-        self._line_count = 0
+        self._kept: deque[bytes] = deque(maxlen=KEPT_BLOCKS)
 
     def read_whole(self, body: bytes) -> None:
         """See `Tap.read_whole`. A stream that somebody gathered is one too: it is read line by line."""
@@ -73,7 +75,7 @@ class OllamaTap(Tap):
         except OverflowError:
             self._lines = ndjson.Reader()  # what it began with is lost, its end cannot be read
             return
-        self._line_count += len(lines)
+        self._kept.append(block if len(block) <= KEPT_BLOCK_BYTES else self._shorten(block))
         for line in lines:
             if not self.started or _ERROR_MARK in line or _DONE in line or _DONE_SPACED in line:
                 self._look_at(line)
@@ -83,8 +85,20 @@ class OllamaTap(Tap):
         for line in self._lines.finish():
             self._look_at(line)
 
-    def _count_events(self, response_bytes: int) -> int:  # noqa: ARG002 - lines are counted as they come
-        return max(1, self._line_count)
+    def _split(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        # The first of what was kept may be the end of one.
+        return ((len(line), line) for line in block.splitlines(keepends=True) if line.startswith(b"{"))
+
+    def _holds_event(self, tail: bytes) -> bool:
+        return tail.find(b"\n", 0, -1) >= 0
+
+    def _said_bytes_of(self, data: bytes) -> int:
+        try:
+            line = _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return 0
+        said = line.message or _Message()
+        return estimate.text_bytes([line.response, line.thinking, said.content, said.thinking, said.tool_calls])
 
     def read_tail(self, tail: bytes) -> None:
         """See `Tap.read_tail`: the counts stand at the end."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from flumegate.dialects.tap import Tap, is_no_json
+from flumegate.ir import estimate
 from flumegate.ir.usage import Usage
 from flumegate.wire import sse
 
@@ -128,6 +129,19 @@ class MessagesTap(Tap):
                 self.complete = True
             elif kind == "error" or decoded.error:
                 self.failed = True
+
+    def _is_counted(self) -> bool:
+        return bool(self.finish_reason)  # comes with the last count, before `message_stop`
+
+    def _said_bytes_of(self, data: bytes) -> int:
+        try:
+            event = _decode_event(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return 0
+        delta, block = event.delta or _Delta(), event.content_block or _Block()
+        return estimate.text_bytes(
+            [delta.text, delta.thinking, delta.partial_json, delta.content, block.text, block.thinking]
+        )
 
 
 def _says_something(event: _Event) -> bool:

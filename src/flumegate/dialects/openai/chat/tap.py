@@ -8,6 +8,7 @@ import msgspec
 
 from flumegate.dialects.openai.usage import WireUsage, read_usage
 from flumegate.dialects.tap import Tap, is_no_json
+from flumegate.ir import estimate
 from flumegate.wire import sse
 
 
@@ -112,6 +113,13 @@ class ChatTap(Tap):
         """See `Tap.close`. One choice's end, seen on the way, may not be the last one's."""
         self.look(sse.read(b"".join(self._kept or ())))
 
+    def _said_bytes_of(self, data: bytes) -> int:
+        try:
+            choices = _decode_chunk(data).choices or ()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return 0
+        return sum(estimate.text_bytes([choice.text, *_texts(choice.delta or _Delta())]) for choice in choices)
+
 
 def _says_something(delta: _Delta | None) -> bool:
     return delta is not None and bool(
@@ -124,6 +132,12 @@ def _says_something(delta: _Delta | None) -> bool:
         or delta.audio
         or delta.images
     )
+
+
+def _texts(delta: _Delta) -> list[object]:
+    # Some servers say the same reasoning under both names.
+    reasoning = delta.reasoning or delta.reasoning_content
+    return [delta.content, reasoning, delta.refusal, delta.tool_calls, delta.function_call, delta.audio]
 
 
 def is_usage_only(event: bytes) -> bool:

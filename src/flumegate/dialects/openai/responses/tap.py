@@ -8,6 +8,7 @@ import msgspec
 
 from flumegate.dialects.openai.usage import WireUsage, read_usage
 from flumegate.dialects.tap import Tap, is_no_json
+from flumegate.ir import estimate
 from flumegate.wire import sse
 
 
@@ -87,6 +88,13 @@ class ResponsesTap(Tap):
                 self.started = _is_meaningful(decoded)
             if decoded.response is not None:
                 self._take(decoded.response)
+
+    def _said_bytes_of(self, data: bytes) -> int:
+        try:
+            event = _decode_event(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return 0
+        return estimate.text_bytes(event.delta) if (event.type or "").endswith(_PIECE) else 0
 
     def _guess(self, name: bytes) -> None:
         """Take what the name alone tells: of an event too large to be held, the data is no JSON."""
