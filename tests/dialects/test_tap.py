@@ -453,6 +453,23 @@ def test_many_words_in_an_event_are_many_tokens(dialect: str, event: dict[str, A
 
 
 @pytest.mark.parametrize("dialect", sorted(SAYING))
+def test_what_a_stream_has_said_is_known_while_it_goes_on(dialect: str) -> None:
+    """Whenever somebody asks, and though it begins to say more in each event."""
+    tap = DIALECTS[dialect]()
+    few, many = (json.loads(json.dumps(SAYING[dialect]).replace("word", "word" * count)) for count in (1, 100))
+    assert tap.said_so_far(0) == 0
+    size = said = 0
+    for event, tokens in [(few, 1)] * 100 + [(many, 100)] * 100:
+        block = sent(dialect, event)
+        tap.feed(block)
+        size += len(block)
+        said += tokens
+        if tokens == 1:
+            assert said - 1 <= tap.said_so_far(size) <= said
+    assert tap.said_so_far(size) > 0.9 * said
+
+
+@pytest.mark.parametrize("dialect", sorted(SAYING))
 def test_an_event_too_large_to_be_kept_is_weighed_as_it_comes(dialect: str) -> None:
     """Tens of kilobytes of a call's arguments, say; what follows is one token an event as ever."""
     large = json.loads(json.dumps(SAYING[dialect]).replace("word", "word " * 4_000))

@@ -59,6 +59,9 @@ class Tap:
     _large_bytes = 0
     """Of blocks of which no event is kept: what they said was weighed as they came."""
     _large_tokens = 0
+    _looked_at_bytes = 0
+    """How long the stream was when it was last weighed for `said_so_far`."""
+    _looked_at_tokens = 0
 
     def read_whole(self, body: bytes) -> None:
         """Look at a whole answer; one that cannot be read tells nothing."""
@@ -128,6 +131,15 @@ class Tap:
         known, saying, tokens = self._weigh(b"".join(self._kept or ()))
         rest = max(0, response_bytes - known - self._large_bytes)
         return self._large_tokens + tokens + round(rest * tokens / saying if saying else rest / STREAM_BYTES_A_TOKEN)
+
+    def said_so_far(self, response_bytes: int) -> int:
+        """Return what `said_tokens` does, for who asks again and again: a look each time it has grown by an eighth.
+
+        Between two looks the stream is taken to go on as it was.
+        """
+        if response_bytes > self._looked_at_bytes * 9 // 8:
+            self._looked_at_bytes, self._looked_at_tokens = response_bytes, self.said_tokens(response_bytes)
+        return self._looked_at_tokens * response_bytes // max(1, self._looked_at_bytes)
 
     def _weigh(self, block: bytes) -> tuple[int, int, int]:
         """Return the bytes of a block's events, of those that say something, and about how many tokens these hold.

@@ -16,6 +16,7 @@ from flumegate import log
 from flumegate.catalog.rates import cost_micros
 from flumegate.dialects.envelope import Envelope, bounds_of
 from flumegate.dialects.expected import MOST_TOKENS, most_output_tokens
+from flumegate.dialects.tap import STREAM_BYTES_A_TOKEN
 from flumegate.engine.asks import BYTES_A_TOKEN
 from flumegate.engine.notices import (
     budget_line,
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
 DEFAULT_OUTPUT_TOKENS = 4_096
 """Held for an answer whose request does not bound it; a stream that grows beyond holds more, piece by piece."""
-STREAM_BYTES_A_TOKEN = 200
-"""Of a stream as it is passed on, with the JSON around each token: to see when one outgrows what is held for it."""
 PIECE_TOKENS = 1_024
 """Held in advance for a stream that goes on."""
 MOST_ASKED = 32
@@ -366,7 +365,9 @@ class Meter:
             stay, plan, passage = exchange.stay, exchange.plan, exchange.passage
             if stay is None or passage is None or plan is None or plan.price is None:
                 continue
-            said = exchange.response_bytes // STREAM_BYTES_A_TOKEN
+            # By its size alone, where that is more: not all that costs is text that a tap could weigh.
+            size = exchange.response_bytes
+            said = max(size // STREAM_BYTES_A_TOKEN, exchange.tap.said_so_far(size) if exchange.tap is not None else 0)
             cost = cost_micros(plan.price, stay.tokens, said)
             piece = cost_micros(plan.price, 0, PIECE_TOKENS)
             if cost is None or piece is None:

@@ -49,3 +49,7 @@ class Seen(Tap):
     def said_tokens(self, response_bytes: int) -> int:  # noqa: ARG002 - the texts themselves were counted
         """See `Tap.said_tokens`."""
         return estimate.output_tokens(self._said_bytes)
+
+    def said_so_far(self, response_bytes: int) -> int:
+        """See `Tap.said_so_far`."""
+        return self.said_tokens(response_bytes)

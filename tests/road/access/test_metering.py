@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from flumegate.dialects.tap import STREAM_BYTES_A_TOKEN
 from flumegate.engine import meter
 from flumegate.gates.digest import digest
 from flumegate.keytable import build
@@ -302,6 +303,26 @@ async def test_a_stream_that_breaks_off_costs_what_came_of_it(worker: Worker, mo
     ]
     assert [reply.status for reply in replies] == [200, 429]
     assert replies[0].body.count(b"text_delta") > 2 * worth
+
+
+@pytest.mark.parametrize(("client", "provider"), [("/v1/chat/completions", "openai"), ("/api/chat", "ollama")])
+async def test_a_stream_of_many_words_an_event_is_ended_at_its_budget(
+    worker: Worker, mock: Mock, client: str, provider: str
+) -> None:
+    """Long before its bytes, taken for single tokens each with its JSON, would tell."""
+    prefix = "" if provider == "ollama" else "/v1"
+    provided = Provider(provider, provider, "http", "127.0.0.1", mock.port, prefix, (provider,), credential="sk-own")
+    routes = {"packed": Route((Target(provider, "m+tokens=1000000,event_bytes=2000,interval=20"),))}
+    snapshot = known(mock, models=routes, prices=(PriceRow(f"{provider}/*", PRICE),))
+    tokens = 10_000
+    worker.apply(
+        msgspec.structs.replace(snapshot, providers={provider: provided}),
+        {"sk-one": Key("k", budgets=(Budget("key:k", "total", tokens * MICROS_A_TOKEN),))},
+    )
+    reply = await worker.post("sk-one", chat("packed", "packed", stream=True), client)
+    assert b"budget of this key" in reply.body
+    assert tokens * 4 <= len(reply.body) < tokens * STREAM_BYTES_A_TOKEN // 2
+    assert worker.app.held_micros() == 0
 
 
 async def test_what_only_says_that_it_streams_is_forgotten_when_it_has_ended(worker: Worker, mock: Mock) -> None:
