@@ -495,6 +495,14 @@ def test_what_cannot_be_read_holds_a_token_in_200_bytes(dialect: str) -> None:
     assert tap.said_tokens(20_000) in range(90, 101)
 
 
+def test_embeddings_say_nothing() -> None:
+    """Whoever streams them all the same: their numbers are no text."""
+    tap = EmbeddingsTap()
+    event = sent("embeddings", {"data": [{"embedding": [1] * 300}]})
+    tap.feed(event)
+    assert tap.said_so_far(len(event)) == 0
+
+
 @pytest.mark.parametrize("passed_on", [0, 1000])
 def test_a_stream_that_has_not_begun_cost_nothing_that_is_known(passed_on: int) -> None:
     """Roles and pings tell nothing; neither does what the client has not seen."""
