@@ -60,6 +60,15 @@ class Worker:
         self.asked.append(sought)
         return self.balance
 
+    def used(self, sought: Sought) -> Balance:
+        """Return what this worker has counted itself."""
+        meter = self.app._settlement.meter
+        sheets = zip(sought.holders, meter.book.sheets(sought.holders, 0), strict=True)
+        return Balance(
+            {name: sheet.served for name, sheet in sheets},
+            {account: meter.ledger.account(account).spent for account in sought.accounts},
+        )
+
     async def post(self, key: str, body: dict[str, Any], path: str = "/v1/chat/completions", **headers: str) -> Reply:
         """Return the answer to one request on a connection of its own."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)

@@ -1,7 +1,7 @@
 """Copies of requests for a shadow target: the client neither waits for them nor sees anything of them.
 
 At most MOST are under way, and none begins while memory is short; a target that cannot keep up gets fewer copies, and
-what was left out is counted.
+what was left out is counted. No limit and no budget knows of them: they hold nothing, and their records count for none.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from flumegate.engine.nobody import copy_of
 from flumegate.engine.trip import Trip
 from flumegate.errors import GatewayError
 from flumegate.exchange import Exchange
+from flumegate.records.request import COPY_MARK
 from flumegate.routing.course import Course
 from flumegate.snapshot import Mirror
 
@@ -47,7 +48,7 @@ class Mirrors:
             self.left_out += 1
             return
         self._number += 1
-        copied = copy_of(exchange, f"{exchange.record_id}-m{self._number:x}")
+        copied = copy_of(exchange, f"{exchange.record_id}{COPY_MARK}{self._number:x}")
         tags = exchange.picked.get(b"x-flumegate-tags")
         copied.picked = {**exchange.picked, b"x-flumegate-tags": TAG if not tags else tags + b"," + TAG}
         copied.special = True

@@ -132,7 +132,7 @@ def _count(
 
     touched: set[str] = set()
     for record in records:
-        if record.outcome == "refused":
+        if not record.is_counted:
             continue
         names = period_names(record.started_at)
         for scope in scopes_of(record, accounts):

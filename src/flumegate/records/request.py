@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+COPY_MARK = "-m"
+"""Stands between the id of a request and the number of a copy of it that a mirror got; no other id has a dash."""
+
 
 class Attempt(msgspec.Struct, array_like=True, gc=False):
     """One try at one target."""
@@ -86,6 +89,16 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     cost_micros: int | None = None
     price_version: str = ""
     cache_status: str = ""
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is of a copy that a mirror got, which no client asked for."""
+        return COPY_MARK in self.id
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it counts for budgets and for the requests of a key's life."""
+        return self.outcome != "refused" and not self.is_copy
 
 
 class Content(msgspec.Struct, array_like=True, gc=False):

@@ -2,7 +2,7 @@
 
 Scopes are those of budgets (`records/access.py`); a period is named by its day (`2026-11-21`), its month (`2026-11`) or
 `total`, in UTC, after the time at which the request began. Requests that were refused spent nothing and are not
-counted; a cost that is not known counts as none.
+counted, nor are copies for a mirror, which no client asked for; a cost that is not known counts as none.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def add_spend(connection: Connection, records: Sequence[Record]) -> None:
     used: dict[str, tuple[int, float]] = {}
     accounts = accounts_of(connection, {storable_text(record.key_id) for record in records if record.key_id})
     for record in records:
-        if record.outcome == "refused":
+        if not record.is_counted:
             continue
         amounts = (bounded(record.cost_micros), 1, bounded(record.input_tokens), bounded(record.output_tokens))
         names = period_names(record.started_at)
