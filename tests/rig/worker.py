@@ -15,6 +15,7 @@ import msgspec
 from flumegate.app import WorkerApp
 from flumegate.gates.digest import digest
 from flumegate.keytable import build
+from flumegate.quota.ledger import Line
 from flumegate.records.access import Key
 from flumegate.records.balance import Balance, Sought
 from flumegate.snapshot import Snapshot
@@ -66,15 +67,24 @@ class Worker:
         sheets = zip(sought.holders, meter.book.sheets(sought.holders, 0), strict=True)
         return Balance(
             {name: sheet.served for name, sheet in sheets},
-            {account: meter.ledger.account(account).spent for account in sought.accounts},
+            {
+                account: 0 if meter.ledger.unknown([Line(account, 0)]) else meter.ledger.account(account).spent
+                for account in sought.accounts
+            },
         )
+
+    async def get(self, key: str, path: str) -> Reply:
+        """Return the answer to a request without a body on a connection of its own."""
+        return await self._ask("GET", key, b"", path, {})
 
     async def post(self, key: str, body: dict[str, Any], path: str = "/v1/chat/completions", **headers: str) -> Reply:
         """Return the answer to one request on a connection of its own."""
+        return await self._ask("POST", key, json.dumps(body).encode(), path, headers)
+
+    async def _ask(self, method: str, key: str, content: bytes, path: str, headers: dict[str, str]) -> Reply:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        content = json.dumps(body).encode()
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        head = f"POST {path} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {key}\r\nconnection: close\r\n{lines}"
+        head = f"{method} {path} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {key}\r\nconnection: close\r\n{lines}"
         writer.write(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
         try:
             data = await reader.read(-1)

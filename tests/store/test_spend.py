@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flumegate.records.request import Record
+from flumegate.records.request import COPY_MARK, Record
+from flumegate.store import keys
 from flumegate.store.accounts import share
 from flumegate.store.ingest import Ingest
+from flumegate.store.keys import StoredKey
 from flumegate.store.spend import Spend, day_name, period_names, scopes_of, totals
 from rig.records import make_record
 
@@ -39,14 +41,13 @@ def test_periods_are_named_in_utc(at: float, names: tuple[str, str, str]) -> Non
         ({"key_id": "k", "project": "p"}, ["key:k", "project:p", "model:smart", "project:p/model:smart"]),
         ({"key_id": "k"}, ["key:k", "model:smart"]),
         ({"key_id": ""}, ["model:smart"]),
-        ({"key_id": "k", "project": "p", "provider": ""}, ["key:k", "project:p"]),
         ({"key_id": "k", "model_requested": ""}, ["key:k"]),
         ({"key_id": "old", "model_requested": ""}, ["key:k"]),
         ({"key_id": "", "model_requested": "a\0b" * 200}, ["model:" + ("a\ufffdb" * 100)]),
     ],
 )
 def test_a_request_counts_for_each_of_its_scopes(fields: dict[str, object], scopes: list[str]) -> None:
-    """For its model only if there was a provider for it: what a client makes up adds no rows."""
+    """Under the names that an index of either database takes."""
     assert list(scopes_of(make_record(1, **fields), {"old": "k", "other": "p"})) == scopes
 
 
@@ -81,6 +82,27 @@ def test_only_known_costs_count_as_money(url: str) -> None:
     with ingest.database.reader() as connection:
         found = totals(connection, ["key:k", "key:other"], ["total"])
     assert found == {("key:k", "total"): Spend(30, 4, 5 + 10**12 + 1, 7 + 320 + 320)}
+    ingest.close()
+
+
+def test_what_came_to_no_provider_is_not_counted(url: str) -> None:
+    """So what a client makes up as a model's name adds no rows; its key was used all the same, but by no copy."""
+    ingest = Ingest(url)
+    with ingest.database.transaction() as connection:
+        keys.insert(connection, StoredKey("k", b"digest", created_at=1.0))
+    nowhere = {"key_id": "k", "provider": "", "cost_micros": 7}
+    ingest.insert(
+        [
+            make_record(1, started_at=10.0, endpoint="models", lane="local", **nowhere),
+            make_record(2, started_at=20.0, outcome="cancelled", **nowhere),
+            make_record(3, started_at=30.0, id=f"0{COPY_MARK}1", key_id="k", cost_micros=7),
+        ]
+    )
+    with ingest.database.reader() as connection:
+        assert not totals(connection, ["key:k", "model:smart"], ["total"])
+        key = keys.find(connection, "k")
+    assert key is not None
+    assert (key.request_count, key.last_used_at) == (0, 20.0)
     ingest.close()
 
 
@@ -143,7 +165,7 @@ def test_sums_are_those_of_the_rows_that_are_stored(shared: Ingest, batches: lis
         for record in batch:
             stored.setdefault(record.id, record)
     for record in stored.values():
-        if record.outcome != "refused":
+        if record.is_counted:
             for scope in scopes_of(record, {}):
                 expected[scope] += record.cost_micros or 0
                 expected[f"count {scope}"] += 1

@@ -66,6 +66,12 @@ class SharedStay(Stay, eq=False, gc=False):
     """Where it entered, and will leave, whatever the Meter has come to share meanwhile."""
     growing: bool = False
     """More money is being asked for."""
+    counted: bool = True
+    """It is one of the requests of a life."""
+
+    def discount(self) -> None:
+        """See `Stay.discount`."""
+        self.counted = False
 
 
 async def nothing_known(_: Sought) -> Balance | None:
@@ -334,8 +340,10 @@ class Meter:
                 tokens = record.output_tokens + (tokens or 0)
             elif not exchange.is_answered:  # nor is one that shares another's answer
                 tokens = micros = 0
+                if not record.is_counted:
+                    stay.discount()
             if isinstance(stay, SharedStay):
-                self._begin(stay.shared.leave(exchange.record_id, tokens, micros, now))
+                self._begin(stay.shared.leave(exchange.record_id, tokens, micros, now, counted=stay.counted))
             else:
                 stay.leave(tokens, micros, now)
 

@@ -236,6 +236,11 @@ class Stay(msgspec.Struct, eq=False, gc=False):
         self.held += micros
         return None
 
+    def discount(self) -> None:
+        """Do not count it among the requests of a life: it came to nothing. For one that has not left yet."""
+        for sheet in self.allowance.sheets:
+            sheet.served -= 1
+
     def leave(self, tokens: int | None, micros: int | None, now: float) -> None:
         """Give place and money back and enter what was used; a second call does nothing.
 

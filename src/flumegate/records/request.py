@@ -97,8 +97,11 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def is_counted(self) -> bool:
-        """Whether it counts for budgets and for the requests of a key's life."""
-        return self.outcome != "refused" and not self.is_copy
+        """Whether it counts for budgets and the requests of a key's life: a client's, that a provider was found for.
+
+        So neither what the gateway answers by itself, as its list of models, nor a request whose client left before.
+        """
+        return bool(self.provider) and self.outcome != "refused" and not self.is_copy
 
 
 class Content(msgspec.Struct, array_like=True, gc=False):

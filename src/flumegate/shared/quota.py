@@ -185,10 +185,13 @@ class SharedQuota:
             stay.micros += micros
         return short
 
-    async def leave(self, request: str, tokens: int | None, micros: int | None, now: float) -> None:
+    async def leave(
+        self, request: str, tokens: int | None, micros: int | None, now: float, *, counted: bool = True
+    ) -> None:
         """End a request: give its place and money back, enter what it took and cost. A second call does nothing.
 
-        None for tokens or micros = nobody knows, so what was expected counts.
+        None for tokens or micros = nobody knows, so what was expected counts. One that is not `counted` came to nothing
+        and is none of the requests of a life.
         """
         stay = self._stays.pop(request, None)
         if stay is None:
@@ -204,6 +207,7 @@ class SharedQuota:
         owed: Argument = {"request": request, "accounts": _accounts(stay), "held": stay.micros}
         owed |= {} if micros is None else {"micros": micros}
         owed |= {} if tokens is None else {"tokens": tokens}
+        owed |= {} if counted else {"discounted": True}
         try:
             await self._run(LEAVE, {"leaves": [owed]})
         except AwayError as error:

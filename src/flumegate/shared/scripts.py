@@ -272,12 +272,15 @@ return {'in'}
 """)
 
 LEAVE = _script("""
--- {leaves: [{request, accounts, micros or nothing, tokens or nothing, held, again}]}
+-- {leaves: [{request, accounts, micros or nothing, tokens or nothing, held, discounted, again}]}
 for _, leave in ipairs(A.leaves) do
   local hold = hold_of(leave.request)
   if hold then
     charge(leave.accounts, leave.micros or hold.micros)
     release(leave.request, hold, leave.tokens)
+    if leave.discounted then
+      for _, holder in ipairs(hold.holders) do lower(P .. 'holder:' .. holder.name, 'served', 1) end
+    end
   elseif redis.call('DEL', P .. 'swept:' .. leave.request) == 1
     or not leave.again and redis.call('EXISTS', P .. 'ended:' .. leave.request) == 0 then
     -- Its lease ran out, or everything was forgotten: whoever asks for the first time has not been charged yet.

@@ -1,8 +1,8 @@
 """What was spent, summed up by scope and period: what budgets are held against.
 
 Scopes are those of budgets (`records/access.py`); a period is named by its day (`2026-11-21`), its month (`2026-11`) or
-`total`, in UTC, after the time at which the request began. Requests that were refused spent nothing and are not
-counted, nor are copies for a mirror, which no client asked for; a cost that is not known counts as none.
+`total`, in UTC, after the time at which the request began. Which requests count, the record says
+(`Record.is_counted`); a cost that is not known counts as none.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def day_name(at: float) -> str:
 
 def scopes_of(record: Record, accounts: Mapping[str, str]) -> Iterator[str]:
     """Yield the scopes that a request counts for; `accounts` says which keys count on another key's."""
-    model = storable_text(record.model_requested) if record.provider else ""
+    model = storable_text(record.model_requested)
     project = storable_text(record.project)
     if record.key_id:
         key = storable_text(record.key_id)
@@ -81,6 +81,11 @@ def add_spend(connection: Connection, records: Sequence[Record]) -> None:
     used: dict[str, tuple[int, float]] = {}
     accounts = accounts_of(connection, {storable_text(record.key_id) for record in records if record.key_id})
     for record in records:
+        if record.outcome == "refused" or record.is_copy:
+            continue
+        # Whoever only looked at the list of models has used the key, too.
+        count, last = used.get(record.key_id, (0, 0.0))
+        used[record.key_id] = count + record.is_counted, max(last, record.started_at)
         if not record.is_counted:
             continue
         amounts = (bounded(record.cost_micros), 1, bounded(record.input_tokens), bounded(record.output_tokens))
@@ -90,8 +95,6 @@ def add_spend(connection: Connection, records: Sequence[Record]) -> None:
                 total = sums.setdefault((scope, name), [0, 0, 0, 0])
                 for place, amount in enumerate(amounts):
                     total[place] += amount
-        count, last = used.get(record.key_id, (0, 0.0))
-        used[record.key_id] = count + 1, max(last, record.started_at)
     if sums:
         # In one order, so that two instances never wait for each other in a circle.
         rows = [
