@@ -11,6 +11,8 @@ from flumegate.catalog.lookup import price
 from flumegate.ir.usage import Usage
 
 _MILLION = 1_000_000
+FREE = Price(input=0, output=0)
+"""Of questions for a number of tokens: no vendor takes anything for them."""
 
 
 def cost_micros(price: Price, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int | None:

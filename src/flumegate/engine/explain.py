@@ -180,7 +180,8 @@ def _target(candidate: Candidate, ask: Ask, now: float) -> dict[str, object]:
 
 
 def _cost(candidate: Candidate, ask: Ask) -> int | None:
-    return None if candidate.price is None else cost_micros(candidate.price, ask.input_tokens, ask.output_tokens)
+    price = candidate.plans[0].price
+    return None if price is None else cost_micros(price, ask.input_tokens, ask.output_tokens)
 
 
 def _estimate(candidate: Candidate, ask: Ask) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from flumegate.catalog.rates import bill
+from flumegate.catalog.rates import FREE, bill
 from flumegate.exchange import Exchange
 from flumegate.ir.usage import Usage
 from flumegate.records.request import Record
@@ -82,6 +82,8 @@ def _cost(exchange: Exchange, usage: Usage | None) -> tuple[int | None, str]:
     if usage is not None:
         # With a status it shared an answer that another request has paid for.
         return (0, "") if exchange.cache_status else (bill(plan.price, usage), version)
+    if plan.price is FREE:
+        return 0, version
     stay = exchange.stay
     if stay is None or not stay.allowance.lines or not exchange.is_answered:
         return None, ""

@@ -112,7 +112,9 @@ class Course:
         timeout: float | None,
         *,
         answers: bool,
+        free: bool = False,
     ) -> None:
+        """`free`: its requests cost nothing, whatever its candidates' models do."""
         self.name = name
         self.answers = answers
         self.stages = stages
@@ -132,6 +134,8 @@ class Course:
         alone = len(stages) == 1 and len(stages[0].candidates) == 1
         self.only = stages[0].candidates[0] if alone else None
         self.flat = flat(self.only.price) if self.only is not None and self.only.price is not None else None
+        if free:
+            self.flat = 0, 0
         self.straight = stages[0].candidates[0].straight
         self._draw = draw_of(stages[0].strategy, stages[0].candidates)
         self.plain = not (route.rules or route.hedge or route.mirror or route.coalesce)

@@ -32,7 +32,7 @@ class Plan:
         stream_path: the path for a streamed answer, where the body is written anew.
         abilities: what a writer must know of the model, where one writes.
         strict: what would be lost in translation is refused.
-        price: what its model costs, or None where nobody knows.
+        price: what its requests cost, or None where nobody knows.
         signer: who signs each request, or None where a credential in the head is enough.
     """
 

@@ -9,6 +9,7 @@ import msgspec
 
 from flumegate.catalog.load import Price
 from flumegate.catalog.lookup import lookup, price
+from flumegate.catalog.rates import FREE
 from flumegate.dialects.registry import Endpoint
 from flumegate.errors import FORBIDDEN, INVALID_REQUEST, METHOD_NOT_ALLOWED, GatewayError
 from flumegate.patterns import fits
@@ -164,7 +165,10 @@ class Planner:
         snapshot = self._snapshot
         timeout = snapshot.timeout if route.timeout is None else route.timeout
         retry = route.retry or snapshot.retry
-        return Course(name or model, route, tuple(stages), retry, timeout, answers=endpoint.does == "answer")
+        does = endpoint.does
+        return Course(
+            name or model, route, tuple(stages), retry, timeout, answers=does == "answer", free=does == "count"
+        )
 
     def _fallbacks(self, route: Route) -> list[str]:
         """Return the fallbacks of a route and theirs in turn, each once, nearest first."""
@@ -193,7 +197,7 @@ class Planner:
             health.limit(*limits)
         cost = self._price(provider, target.model)
         for plan in plans:
-            plan.price = cost
+            plan.price = FREE if endpoint.does == "count" else cost
         return Candidate(target, tuple(plans), health, lookup(provider.type, target.model), cost)
 
     def _price(self, provider: Provider, model: str) -> Price | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from flumegate.catalog.load import Price
 from flumegate.processes.balances import read_sought
 from flumegate.records.access import Budget, Key, Limits, Project
 from flumegate.records.balance import Balance, Sought
@@ -55,10 +56,13 @@ def limited(worker: Worker, mock: Mock, models: dict[str, Route], **fields: Any)
     own, projects, models_own = (Budget(scope, "total", PLENTY) for scope in ("key:k", "project:p1", "model:m"))
     key = Key("k", project="p1", limits=Limits(max_requests=90), budgets=(own,))
     project = Project("p1", "one", budgets=(projects,))
-    given = {"projects": {"p1": project}, "model_budgets": {models_own.scope: (models_own,)}}
-    snapshot = known(
-        mock, models=models, default_provider="up", prices=(PriceRow("*", PRICE),), door=DOOR, **given, **fields
-    )
+    given: dict[str, Any] = {
+        "projects": {"p1": project},
+        "model_budgets": {models_own.scope: (models_own,)},
+        "door": DOOR,
+    }
+    given |= {"default_provider": "up", "prices": (PriceRow("*", PRICE),)}
+    snapshot = known(mock, models=models, **(given | fields))
     up = snapshot.providers["up"]
     claude = Provider("claude", "anthropic", "http", up.host, mock.port, "/v1", ("anthropic",), credential="sk-own")
     worker.apply(
@@ -99,6 +103,28 @@ async def test_a_copy_for_a_mirror_counts_for_nobody(worker: Worker, mock: Mock)
     assert told == worker.used(SOUGHT)
     assert told.requests["key:k"] == 1
     assert set(told.micros.values()) == {10 * MICROS_A_TOKEN}
+
+
+@pytest.mark.parametrize("model", ["claude", "m", "both"])
+@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1beta/models/{}:countTokens"])
+async def test_what_only_counts_tokens_costs_nothing(worker: Worker, mock: Mock, path: str, model: str) -> None:
+    """By the vendors' own word, whoever counts: nothing is held for it, nor is it refused where no price is known."""
+    routes = ROUTES | {"both": Route((Target("claude", "m"), Target("up", "m")))}
+    limited(worker, mock, routes, prices=(PriceRow("up/*", Price(input=PLENTY * 1_000_000)),))
+    body = chat("count", model) | {"contents": [{"parts": [{"text": "hello"}]}]}
+    assert (await worker.post("sk-one", body, path.format(model))).status == 200
+    (row,) = await records(worker, 1)
+    assert row.cost_micros == 0
+
+
+async def test_embeddings_cost_what_is_embedded(worker: Worker, mock: Mock) -> None:
+    """They have no output either, and are no counting."""
+    limited(worker, mock, ROUTES, prices=(PriceRow("*", Price(input=10_000_000, output=0)),))
+    assert (await worker.post("sk-one", {"model": "m", "input": "one two"}, "/v1/embeddings")).status == 200
+    (row,) = await records(worker, 1)
+    assert row.input_tokens
+    assert row.cost_micros == 10 * row.input_tokens
+    assert stored(worker.folder, [row]) == worker.used(SOUGHT)
 
 
 # every way in which a request may end
