@@ -13,6 +13,7 @@ from rig import cuts
 
 PLAIN = Price(input=3_000_000, output=15_000_000, cached_input=300_000)
 WRITTEN = Price(input=3_000_000, output=15_000_000, cached_input=300_000, cache_write=3_750_000)
+HOURLY = Price(input=3_000_000, output=0, cached_input=300_000, cache_write=3_750_000, cache_write_1h=6_000_000)
 TIERED = Price(
     input=2_000_000,
     output=10_000_000,
@@ -75,6 +76,14 @@ def test_a_rate_that_is_not_needed_may_be_missing() -> None:
         (PLAIN, Usage(1_000, 100, 400, 200), 1_200 + 120 + 600 + 1_500),
         (WRITTEN, Usage(1_000, 0, 400, 200), 1_200 + 120 + 750),
         (WRITTEN, Usage(1_000, 0, 800, 900), 240 + 750),
+        (WRITTEN, Usage(1_000, 0, 400, 200, None, 40), 1_200 + 120 + 750),
+        (PLAIN, Usage(1_000, 0, 400, 200, None, 40), 1_200 + 120 + 600),
+        (HOURLY, Usage(1_000, 0, 400, 200), 1_200 + 120 + 750),
+        (HOURLY, Usage(1_000, 0, 400, 200, None, 40), 1_200 + 120 + 600 + 240),
+        (HOURLY, Usage(1_000, 0, 400, 200, None, 200), 1_200 + 120 + 1_200),
+        (HOURLY, Usage(1_000, 0, 400, 200, None, 2**64), 1_200 + 120 + 1_200),
+        (HOURLY, Usage(1_000, 0, 400, 200, None, -9), 1_200 + 120 + 750),
+        (HOURLY, Usage(1_000, 0, 400, None, None, 40), 1_800 + 120),
         (TIERED, Usage(1_000, 10), 2_100),
         (TIERED, Usage(2_000, 10, 1_000), 4_000 + 400 + 200),
         (Price(input=1), Usage(1, 1), None),

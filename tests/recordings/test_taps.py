@@ -73,6 +73,7 @@ def anthropic_usage(usage: dict[str, Any]) -> Usage | None:
         read,
         written,
         (usage.get("output_tokens_details") or {}).get("thinking_tokens"),
+        (usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") if written else None,
     )
 
 

@@ -112,12 +112,14 @@ def stage() -> Iterator[Stage]:
                 "api_key": "sk-up",
                 "dialects": ["openai", "anthropic"],
             },
+            "vendor": {"type": "anthropic", "base_url": peer.url, "api_key": "sk-up"},
         }
         models = {
             "smart": "openai/gpt-4o",
             "vectors": "openai/embed-3",
             "sonnet": "claude/claude-real",
             "odd": "peer/m",
+            "hourly": "vendor/claude-sonnet-4-5",
         }
         settings = {"auth": {"static_keys": [KEY, OTHER_KEY]}, "providers": providers, "models": models}
         with run_gateway(config=settings) as gateway:
@@ -392,6 +394,35 @@ def test_odd_usage_never_disturbs_the_answer(stage: Stage, odd: str, streamed: b
     assert (got.status, got.body, got.complete) == (200, whole, True)
     assert (row["input_tokens"], row["output_tokens"]) == expected
     assert (row["outcome"], row["status"]) == ("ok", 200)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_cache_of_an_hour_is_billed_as_one(stage: Stage, path: str, streamed: bool) -> None:
+    """In the caller's own dialect and translated: 500 of the 900 tokens that were written stay for an hour."""
+    written = {"cache_creation": {"ephemeral_5m_input_tokens": 400, "ephemeral_1h_input_tokens": 500}}
+    usage = {"input_tokens": 100, "cache_creation_input_tokens": 900, "output_tokens": 10} | written
+    message = {"type": "message", "id": "msg_1", "role": "assistant", "model": "m", "content": [], "usage": usage}
+    if streamed:
+        ends = {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 10}}
+        events: dict[str, dict[str, Any]] = {
+            "message_start": {"message": message},
+            "message_delta": ends,
+            "message_stop": {},
+        }
+        stage.peer.say(
+            *stream(
+                f"event: {name}\ndata: {json.dumps({'type': name} | event)}\n\n".encode()
+                for name, event in events.items()
+            )
+        )
+    else:
+        stage.peer.say(answer(json.dumps(message | {"stop_reason": "end_turn"}).encode()))
+    body = {"model": "hourly", "max_tokens": 10, "messages": SAID, "stream": streamed}
+    got, row = stage.send(path, json.dumps(body).encode())
+    assert got.status == 200
+    assert (row["input_tokens"], row["cache_write_tokens"]) == (1_000, 900)
+    assert row["cost_micros"] == 100 * 3 + 400 * 3.75 + 500 * 6 + 10 * 15
 
 
 @pytest.mark.parametrize("size", [300_000, 3_000_000])

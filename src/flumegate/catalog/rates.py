@@ -58,7 +58,7 @@ def bill(price: Price, usage: Usage) -> int | None:
     """Return what a request cost in micro-dollars by its usage; None = a rate that it needs is not known.
 
     Usage counts the cache's tokens among the input, and reasoning among the output. What was written to the cache costs
-    what input costs where the provider states no rate of its own for that.
+    what input costs where the provider states no rate of its own for that, and for an hour what it costs usually.
     """
     input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
     rates: Rates = price
@@ -70,11 +70,14 @@ def bill(price: Price, usage: Usage) -> int | None:
         rates = price.long
     read = min(usage.cached_tokens or 0, input_tokens)
     written = min(usage.cache_write_tokens or 0, input_tokens - read)
+    lasting = min(max(usage.cache_write_1h_tokens or 0, 0), written)
+    write = rates.input if rates.cache_write is None else rates.cache_write
     total = 0
     for tokens, rate in (
         (input_tokens - read - written, rates.input),
         (read, rates.input if rates.cached_input is None else rates.cached_input),
-        (written, rates.input if rates.cache_write is None else rates.cache_write),
+        (written - lasting, write),
+        (lasting, write if rates.cache_write_1h is None else rates.cache_write_1h),
         (output_tokens, rates.output),
     ):
         if not tokens:

@@ -19,6 +19,7 @@ _decode_strings = msgspec.json.Decoder(list[str] | None).decode
 _decode_integer = msgspec.json.Decoder(int | None).decode
 _decode_number = msgspec.json.Decoder(float | None).decode
 _decode_boolean = msgspec.json.Decoder(bool | None).decode
+_decode = msgspec.json.Decoder().decode
 _FAILURES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NULL = b"null"
 
@@ -142,6 +143,14 @@ class Node:
             return []
         place = self.at(name)
         return [Node(raw, self.dialect, f"{place}[{number}]") for number, raw in enumerate(self.items(name))]
+
+    def look(self, name: str) -> object:
+        """Return a member, whatever it is, without taking it; None = absent, null, or nothing that can be read."""
+        raw = self._members.get(name)
+        try:
+            return None if raw is None else _decode(raw)
+        except _FAILURES:
+            return None
 
     def is_string(self, name: str) -> bool:
         """Tell whether a member is a string, without taking it."""

@@ -20,6 +20,8 @@ class Usage(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    """Those of `cache_write_tokens` that are kept for an hour, as reported; whoever uses it bounds it by them."""
 
     def __post_init__(self) -> None:
         """Take a number that can be no count (negative, or beyond `MAX_COUNT`) for not reported."""

@@ -321,8 +321,25 @@ def test_nothing_is_dropped_but_sums() -> None:
 
 def test_the_cache_is_counted_inside() -> None:
     """Bedrock counts it beside the input (dialects: §15.2)."""
-    assert read_usage(Node(json.dumps(USAGE).encode(), "bedrock")) == Usage(40, 4, 20, 10)
+    assert read_usage(Node(json.dumps(USAGE).encode(), "bedrock")) == Usage(40, 4, 20, 10, None, 10)
     assert read_usage(Node(b'{"outputTokens":1}', "bedrock")) == Usage(None, 1)
+
+
+@pytest.mark.parametrize(
+    ("details", "lasting"),
+    [
+        ([{"ttl": "5m", "inputTokens": 4}, {"ttl": "1h", "inputTokens": 6}], 6),
+        ([{"ttl": "5m", "inputTokens": 10}], 0),
+        ([{"inputTokens": 10}], 0),
+        (None, None),
+        ([{"ttl": "1h", "inputTokens": "6"}], None),
+        ("1h", None),
+    ],
+)
+def test_how_long_the_cache_is_kept_is_told_or_not(details: Any, lasting: int | None) -> None:
+    """What is odd about it hides no other count."""
+    node = Node(json.dumps(USAGE | {"cacheDetails": details}).encode(), "bedrock")
+    assert read_usage(node) == Usage(40, 4, 20, 10, None, lasting)
     assert read(answer()).usage is None
 
 
@@ -423,7 +440,7 @@ def test_what_comes_in_the_wrong_order_still_obeys_the_grammar() -> None:
     kinds = [type(one) for one in answer_.choices[0].parts]
     assert kinds == [Text, Thinking, Text, ToolCall, Opaque]
     assert answer_.choices[0].finish == Finish("tool", "end_turn")
-    assert answer_.usage == Usage(40, 4, 20, 10)
+    assert answer_.usage == Usage(40, 4, 20, 10, None, 10)
 
 
 def test_a_whole_block_alone_begins_the_answer() -> None:

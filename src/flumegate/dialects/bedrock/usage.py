@@ -5,6 +5,8 @@ Bedrock counts what the cache read and wrote beside the input; `ir.usage` counts
 
 from __future__ import annotations
 
+import msgspec
+
 from flumegate.dialects.node import Node
 from flumegate.ir.answer import Finish, FinishReason, finish_of
 from flumegate.ir.failure import Failure
@@ -24,12 +26,28 @@ _REASONS: dict[str, FinishReason] = {
 _BROKEN = frozenset(("malformed_model_output", "malformed_tool_use"))
 
 
+class _Detail(msgspec.Struct, gc=False):
+    ttl: str = ""
+    inputTokens: int = 0  # noqa: N815 - named as on the wire
+
+
 def read_usage(node: Node) -> Usage:
     """Return the counts. Its twin names (`cacheReadInputTokenCount`) and the total say nothing new."""
     fresh, output = node.integer("inputTokens"), node.integer("outputTokens")
     read, written = node.integer("cacheReadInputTokens"), node.integer("cacheWriteInputTokens")
     whole = None if fresh is None else fresh + (read or 0) + (written or 0)
-    return Usage(whole, output, read, written)
+    return Usage(whole, output, read, written, None, _lasting(node))
+
+
+def _lasting(node: Node) -> int | None:
+    """Return how much was written to the cache for an hour; None = it does not tell."""
+    details = node.look("cacheDetails")
+    if details is None:
+        return None
+    try:
+        return sum(detail.inputTokens for detail in msgspec.convert(details, list[_Detail]) if detail.ttl == "1h")
+    except msgspec.ValidationError:
+        return None
 
 
 def read_finish(raw: str, *, called: bool) -> Finish:

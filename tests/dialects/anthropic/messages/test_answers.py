@@ -120,6 +120,19 @@ def test_identity(name: str) -> None:
     assert losses == ()
 
 
+@pytest.mark.parametrize(
+    ("creation", "lasting"),
+    [({"ephemeral_1h_input_tokens": 3}, 3), ({}, None), (None, None), ({"ephemeral_1h_input_tokens": "3"}, None)],
+)
+def test_how_long_the_cache_is_kept_is_read_and_still_said(creation: Any, lasting: int | None) -> None:
+    """It is billed by; whoever speaks the same dialect gets it as it came."""
+    document = message({"type": "text", "text": "x"}, usage=USAGE | {"cache_creation": creation})
+    answer = read(document)
+    assert answer.usage is not None
+    assert answer.usage.cache_write_1h_tokens == lasting
+    assert json.loads(write_answer(answer, ASKED)[0])["usage"].get("cache_creation") == creation
+
+
 def test_documented_normalisations() -> None:
     """Cache counts that are not told are zero; a missing model is the one that was asked for."""
     document = {"content": [], "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 2}}

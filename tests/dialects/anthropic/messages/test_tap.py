@@ -65,6 +65,16 @@ GOLDENS = {
         + STOP,
         (Usage(1, 6), "river-1", "refusal", True, True, False),
     ),
+    "cache of an hour": (  # which only the start tells; an odd word of it hides nothing else
+        start(input_tokens=1, cache_creation_input_tokens=9, cache_creation={"ephemeral_1h_input_tokens": 7})
+        + event("message_delta", delta={}, usage={"output_tokens": 4, "cache_creation_input_tokens": 9})
+        + STOP,
+        (Usage(10, 4, None, 9, None, 7), "river-1", "", True, True, False),
+    ),
+    "cache of an odd time": (
+        start(input_tokens=1, cache_creation_input_tokens=9, cache_creation={"ephemeral_1h_input_tokens": "7"}) + STOP,
+        (Usage(10, None, None, 9), "river-1", "", False, True, False),
+    ),
     "error": (
         start(input_tokens=1) + text("Wa") + event("error", error={"type": "overloaded_error", "message": "full"}),
         (Usage(1), "river-1", "", True, False, True),

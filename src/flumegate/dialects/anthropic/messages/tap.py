@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from flumegate.dialects.anthropic.messages.usage import lasting_of
 from flumegate.dialects.tap import Tap, is_no_json
 from flumegate.ir import estimate
 from flumegate.ir.usage import Usage
@@ -22,6 +23,7 @@ class _WireUsage(msgspec.Struct, gc=False):
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     output_tokens_details: _OutputDetails | None = None
+    cache_creation: object = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -66,9 +68,7 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 class MessagesTap(Tap):
     """Tap on a Messages answer. Stream counts are cumulative: what `message_delta` repeats replaces the start's."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._wire = _WireUsage()
+    _wire: _WireUsage | None = None
 
     def read_whole(self, body: bytes) -> None:
         """See `Tap.read_whole`."""
@@ -90,10 +90,13 @@ class MessagesTap(Tap):
 
     def _count(self, wire: _WireUsage) -> None:
         known = self._wire
-        for name in known.__struct_fields__:
-            value = getattr(wire, name)
-            if value is not None:
-                setattr(known, name, value)
+        if known is None:
+            known = self._wire = wire
+        else:
+            for name in known.__struct_fields__:
+                value = getattr(wire, name)
+                if value is not None:
+                    setattr(known, name, value)
         read, written = known.cache_read_input_tokens, known.cache_creation_input_tokens
         total = known.input_tokens
         self.usage = Usage(
@@ -103,6 +106,7 @@ class MessagesTap(Tap):
             read,
             written,
             known.output_tokens_details.thinking_tokens if known.output_tokens_details is not None else None,
+            lasting_of(known.cache_creation) if written else None,
         )
 
     def look(self, events: Iterable[sse.Event]) -> None:

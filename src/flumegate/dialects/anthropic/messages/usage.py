@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from flumegate.dialects.anthropic.messages.extras import Fields, inner
 from flumegate.dialects.node import Node
 from flumegate.ir.usage import Usage
 
 
+class _CacheCreation(msgspec.Struct, gc=False):
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class Counters:
     """What one answer has reported so far. A stream's counts are cumulative: what is repeated replaces."""
 
-    __slots__ = ("_fresh", "_output", "_read", "_thinking", "_written", "left")
+    __slots__ = ("_fresh", "_lasting", "_output", "_read", "_thinking", "_written", "left")
 
     def __init__(self) -> None:
         self._fresh: int | None = None
@@ -20,6 +26,7 @@ class Counters:
         self._read: int | None = None
         self._written: int | None = None
         self._thinking: int | None = None
+        self._lasting: int | None = None
         self.left: Fields = {}
         """What only Anthropic counts, under `usage.…`."""
 
@@ -36,14 +43,25 @@ class Counters:
         details = node.node("output_tokens_details")
         if details is not None:
             self._thinking = _newer(details.integer("thinking_tokens"), self._thinking)
+        self._lasting = _newer(lasting_of(node.look("cache_creation")), self._lasting)
         inner(self.left, details, "usage.output_tokens_details")
         inner(self.left, node, "usage")
         total = None if self._fresh is None else self._fresh + (self._read or 0) + (self._written or 0)
-        return Usage(total, self._output, self._read, self._written, self._thinking)
+        return Usage(total, self._output, self._read, self._written, self._thinking, self._lasting)
 
 
 def _newer(value: int | None, known: int | None) -> int | None:
     return known if value is None else value
+
+
+def lasting_of(creation: object) -> int | None:
+    """Return how much was written to the cache for an hour, of `cache_creation`; None = it does not tell."""
+    if creation is None:
+        return None
+    try:
+        return msgspec.convert(creation, _CacheCreation).ephemeral_1h_input_tokens
+    except msgspec.ValidationError:
+        return None
 
 
 def write_usage(usage: Usage | None) -> dict[str, Any]:
