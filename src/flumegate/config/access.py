@@ -87,5 +87,5 @@ class ModelPrice(Section):
         default=None, description="Input tokens that the provider's cache knew; null = the same as input."
     )
     cache_write: Dollars | None = Field(
-        default=None, description="Input tokens that are written to the provider's cache; null = not known."
+        default=None, description="Input tokens that are written to the provider's cache; null = the same as input."
     )
