@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,25 @@ def test_a_healthy_gateway_passes_every_check() -> None:
         for name in ("console", "workers", "targets", "database", "migrations", "clock", "audit trail", "master key"):
             assert found[name][0] == "ok", (name, found[name])
         assert len(found) >= 20
+
+
+def test_a_trail_whose_end_was_cut_is_found() -> None:
+    """Also when it has grown again since, which the gateway's log says as well."""
+    with run_gateway(config={"auth": {"static_keys": ["sk-static-test-client-key"]}}) as gateway:
+        gateway.wait_console()
+        for _ in range(2):
+            assert flumegate(gateway.folder, "key", "create").returncode == 0
+        with closing(sqlite3.connect(gateway.folder / "data" / "flumegate.db", isolation_level=None)) as database:
+            for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                database.execute(f"DROP TRIGGER {name}")
+            database.execute("DELETE FROM audit")
+        verdict, found, remedy = checks(gateway.folder, "--config", str(gateway.config))[1]["audit trail"]
+        assert (verdict, found) == ("failed", "entry 2 was written, and is not there as it was")
+        assert "audit verify" in remedy
+        for _ in range(3):
+            assert flumegate(gateway.folder, "key", "create").returncode == 0
+        assert checks(gateway.folder, "--config", str(gateway.config))[1]["audit trail"][:2] == (verdict, found)
+        gateway.output.wait_for("audit_trail_broken")
 
 
 def _open_file(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -69,15 +70,62 @@ def test_every_touch_is_told(desk: Bench, statements: list[str], says: str) -> N
     assert audit.verify(desk).fault == says
 
 
-def test_a_trail_put_back_to_an_older_copy_is_told(desk: Bench) -> None:
-    """Also when it has grown again meanwhile: the newest entry is noted beside the database."""
+@pytest.mark.parametrize("kept", [0, 3, 4])
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+def test_later_entries_do_not_hide_that_the_end_was_cut(
+    desk: Bench, capfd: pytest.CaptureFixture[str], *, restarted: bool, kept: int
+) -> None:
+    """Nor that an older copy was put back: the entry that was noted is missed for ever, and each change says so."""
     fill(desk)
-    noted = desk.head.read_bytes() if desk.head else b""
+    edit(desk, f"DELETE FROM audit WHERE sequence > {kept}")  # noqa: S608 - a number of ours
+    at_work = desk.restarted() if restarted else desk
+    while (after := audit.verify(desk)).entries < 5:
+        assert after.fault == f"entries up to 5 were written, and the trail ends at {after.entries}"
+        fill(at_work, 1)
+    told = "entry 5 is not the one that was noted: the trail was cut, or is from an older copy"
+    assert after.fault == told
+    capfd.readouterr()
+    fill(at_work, 3)
+    assert audit.verify(desk) == audit.Verdict(8, told)
+    assert capfd.readouterr().err.count("audit_trail_broken") == 3
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+def test_entries_that_were_not_noted_are_no_fault(desk: Bench, *, restarted: bool) -> None:
+    """A process was killed between an entry and its note: the next change notes what is the end then."""
+    assert desk.head is not None
+    fill(desk, 2)
+    noted = desk.head.read_bytes()
+    fill(desk, 3)
+    desk.head.write_bytes(noted)
+    fill(desk.restarted() if restarted else desk, 1)
+    assert audit.verify(desk) == audit.Verdict(6, None)
+    edit(desk, "DELETE FROM audit WHERE sequence > 5")
+    assert audit.verify(desk).fault == "entries up to 6 were written, and the trail ends at 5"
+
+
+def test_an_operator_accepts_a_trail_by_taking_the_note_away(desk: Bench) -> None:
+    """A copy that they put back themselves: the next change notes the end anew."""
+    assert desk.head is not None
+    fill(desk)
     edit(desk, "DELETE FROM audit WHERE sequence > 3")
     fill(desk, 4)
-    assert desk.head is not None
-    desk.head.write_bytes(noted)
-    assert audit.verify(desk).fault == "entry 5 is not the one that was noted: the trail is from an older copy"
+    desk.head.rename(desk.head.with_suffix(".before"))
+    assert audit.verify(desk) == audit.Verdict(7, None)
+    fill(desk, 1)
+    edit(desk, "DELETE FROM audit WHERE sequence > 7")
+    assert audit.verify(desk).fault == "entries up to 8 were written, and the trail ends at 7"
+
+
+def test_of_changes_that_come_at_once_the_last_is_noted(desk: Bench) -> None:
+    threads = [threading.Thread(target=fill, args=(desk, 2)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert audit.verify(desk) == audit.Verdict(8, None)
+    edit(desk, "DELETE FROM audit WHERE sequence > 7")
+    assert audit.verify(desk).fault == "entries up to 8 were written, and the trail ends at 7"
 
 
 def test_the_database_itself_refuses_to_change_it(desk: Bench) -> None:

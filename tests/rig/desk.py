@@ -29,15 +29,17 @@ class Clock:
 class Bench(Desk):
     """A desk whose surroundings a test can change."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, ring: Ring | None = None) -> None:
         self.time = Clock()
+        self.later: list[Bench] = []
         self.pushed = 0
         self.changes = 0
         self.no_limits: str | None = None
         self.known = dict(HOSTS)
+        self.own_ring = ring or Ring([read_master_key(make_master_key())])
         super().__init__(
             Database(url),
-            Ring([read_master_key(make_master_key())]),
+            self.own_ring,
             PEPPER,
             hosts=lambda: self.known,
             may_limit=lambda: self.no_limits,
@@ -45,6 +47,12 @@ class Bench(Desk):
             head=folder / "audit.head",
             clock=self.time,
         )
+
+    def restarted(self) -> Bench:
+        """Return a desk of the same installation that remembers nothing but what is stored."""
+        assert self.head is not None
+        self.later.append(Bench(self.database.url, self.head.parent, self.own_ring))
+        return self.later[-1]
 
     def _count(self, changes: int) -> None:
         self.pushed += 1
@@ -60,7 +68,8 @@ def desk_on(url: str, folder: Path) -> Iterator[Bench]:
             pass  # the first one makes the tables, as the recording does in a gateway
         yield bench
     finally:
-        bench.database.close()
+        for each in (bench, *bench.later):
+            each.database.close()
 
 
 def actor(role: Role = "owner", name: str = "admin.token") -> Actor:

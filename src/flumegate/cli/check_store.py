@@ -12,7 +12,7 @@ from flumegate.cli.checkup import Check, failed, ok, skipped, warning
 from flumegate.cli.storage import database_url, read_ring
 from flumegate.config.load import Loaded
 from flumegate.keytable import DamagedTableError, KeyTable
-from flumegate.manage.audit import HEAD_NAME, read_head
+from flumegate.manage.audit import HEAD_NAME, holds, read_head
 from flumegate.manage.rotation import CANARY, WrongMasterKeyError, check_canary, installation_of, unreadable
 from flumegate.processes.first_start import StartRefusedError
 from flumegate.store import audit as audits
@@ -94,11 +94,11 @@ def _check_master_key(connection: Connection, loaded: Loaded) -> Iterator[Check]
 def _check_head(connection: Connection, path: Path) -> Check:
     name = "audit trail"
     last, head = audits.last(connection), read_head(path)
-    if last is None or head is None:
+    if head is None:
         return skipped(name, "nothing was done yet" if last is None else "no newest entry is noted on this machine")
-    if last.sequence < head.sequence:
-        found = f"{head.sequence} entries were written, and {last.sequence} are there"
-        return failed(name, found, "flumegate audit verify; the database was cut, or is an older copy")
+    if last is None or not holds(connection, head):
+        found = f"entry {head.sequence} was written, and is not there as it was"
+        return failed(name, found, "flumegate audit verify; the trail was cut, or is an older copy: docs/security.md")
     return ok(name, f"{last.sequence} entries; flumegate audit verify proves them")
 
 

@@ -2,7 +2,8 @@
 
 The key of its MACs stands in the database, sealed: neither who holds the database nor the data path can make an entry.
 A database that was cut at its end, or put back to an older copy, is told by the newest entry, which is noted in a file
-beside it (`audit.head` in the data folder) after each change.
+beside it (`audit.head` in the data folder) after each change. A trail that no longer holds that entry gets no newer
+note: later entries cannot make good what is missing before them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from flumegate.manage.actor import Actor
 from flumegate.manage.seal import Place, Ring
 from flumegate.store import audit as audits
 from flumegate.store.audit import StoredEntry
+from flumegate.store.database import Database
+from flumegate.store.errors import QueryTooSlow, StoreUnavailable
 from flumegate.store.tables import meta
 
 if TYPE_CHECKING:
@@ -141,7 +144,7 @@ def verify(desk: Desk) -> Verdict:
         fault = audits.find_fault(counted(audits.entries(connection)), key)
     if fault is None and head is not None and seen != head.hash:
         fault = (
-            f"entry {head.sequence} is not the one that was noted: the trail is from an older copy"
+            f"entry {head.sequence} is not the one that was noted: the trail was cut, or is from an older copy"
             if seen
             else f"entries up to {head.sequence} were written, and the trail ends at {count}"
         )
@@ -170,8 +173,36 @@ def as_row(stored: StoredEntry) -> dict[str, Any]:
     }
 
 
+def holds(connection: Connection, head: Head) -> bool:
+    """Tell whether the trail has the entry that was noted, as it was."""
+    found = audits.hash_of(connection, head.sequence)
+    return found is not None and found.hex() == head.hash
+
+
+def advance_head(database: Database, path: Path, head: Head) -> None:
+    """Note the newest entry, if the trail still holds the one that was noted before; one caller at a time.
+
+    The note may be older than the end: a process that is killed has not noted what it did last. Who accepts a trail
+    that was cut takes the file away. Without an answer of the database the note waits for the next change.
+    """
+    noted = read_head(path)
+    if noted is not None:
+        try:
+            with database.reader() as connection:
+                whole = holds(connection, noted)
+        except (StoreUnavailable, QueryTooSlow):
+            return
+        if not whole:
+            remedy = "flumegate audit verify; docs/security.md"
+            event("error", "audit_trail_broken", entry=noted.sequence, remedy=remedy)
+            return
+        if noted.sequence >= head.sequence:
+            return
+    keep_head(path, head)
+
+
 def keep_head(path: Path, head: Head) -> None:
-    """Note the newest entry; one caller at a time. A disk that is full costs this note, and the next replaces it."""
+    """Write the note. A disk that is full costs this one, and the next replaces it."""
     beside = path.with_name(f".{path.name}-new")
     try:
         beside.touch(mode=0o600)

@@ -92,7 +92,6 @@ class Desk:
         self._ring = ring
         self._changed = changed
         self._noting = threading.Lock()
-        self._noted = 0
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Yield a connection that reads."""
@@ -151,12 +150,9 @@ class Desk:
         return audit.Head(stored.sequence, stored.hash.hex())
 
     def _keep_head(self, head: audit.Head) -> None:
-        if self.head is None:
-            return
-        with self._noting:
-            if head.sequence > self._noted:
-                self._noted = head.sequence
-                audit.keep_head(self.head, head)
+        if self.head is not None:
+            with self._noting:
+                audit.advance_head(self.database, self.head, head)
 
     def _replay(self, connection: Connection, actor: Actor) -> None:
         once = actor.once

@@ -76,6 +76,11 @@ def last(connection: Connection) -> StoredEntry | None:
     return _read(row) if row is not None else None
 
 
+def hash_of(connection: Connection, sequence: int) -> bytes | None:
+    """Return the hash of the entry of that number."""
+    return connection.execute(select(audit.c.hash).where(audit.c.sequence == sequence)).scalar()
+
+
 def entries(connection: Connection, *, after: int = 0) -> Iterator[StoredEntry]:
     """Yield the entries behind that sequence number, oldest first."""
     query = select(audit).order_by(audit.c.sequence).limit(_ROWS_AT_ONCE)
