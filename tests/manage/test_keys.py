@@ -62,9 +62,14 @@ def test_a_key_has_no_more_than_its_project(desk: Bench) -> None:
 
 def test_a_closed_project_gets_no_keys(desk: Bench) -> None:
     project = project_of(desk)
+    key = keys.create(desk, OWNER, NewKey(project)).key
     projects.patch(desk, OWNER, project, ProjectPatch(active=False))
     assert refusal(desk, NewKey(project)) == "project_inactive"
     assert refusal(desk, NewKey("nobody")) == "project_not_found"
+    with pytest.raises(RefusedError) as refused:
+        keys.rotate(desk, OWNER, key.id, 3600)
+    assert refused.value.code == "project_inactive"
+    assert active_ids(desk) == {key.id}
 
 
 @pytest.mark.parametrize(

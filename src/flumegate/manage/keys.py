@@ -31,6 +31,7 @@ from flumegate.records.access import NO_LIMITS, KeyState, Limits
 from flumegate.store import accounts
 from flumegate.store import keys as rows
 from flumegate.store.keys import KeyChanges, StoredKey
+from flumegate.store.projects import StoredProject
 from flumegate.store.rows import Place
 from flumegate.store.tables import keys as table
 
@@ -112,9 +113,7 @@ def store(desk: Desk, connection: Connection, actor: Actor, new: NewKey, key_id:
     now = desk.clock()
     models, endpoints = check_models(new.models), check_endpoints(new.endpoints)
     if new.project:
-        project = need_project(connection, new.project)
-        if not project.active:
-            raise refuse("project_inactive", "The project is not active. Activate it first.")
+        project = _need_active(connection, new.project)
         check_within(project.models, models, "models")
         check_within(project.endpoints, endpoints, "endpoints")
     if new.expires_at and new.expires_at <= now:
@@ -183,7 +182,7 @@ def rotate(desk: Desk, actor: Actor, key_id: str, overlap_seconds: float) -> Iss
     use counts together.
 
     Raises:
-        RefusedError: there is none that works, or the overlap is longer than a week.
+        RefusedError: there is none that works, its project is not active, or the overlap is longer than a week.
     """
     entry = Entry("key.rotate", key_id, details={"overlap_seconds": overlap_seconds})
 
@@ -195,6 +194,8 @@ def rotate(desk: Desk, actor: Actor, key_id: str, overlap_seconds: float) -> Iss
         now = desk.clock()
         if old.state != "active" or old.replaced_by or 0 < old.expires_at <= now:
             raise refuse("key_not_active", "This key is revoked, expired or replaced already. Make a new one.")
+        if old.project:
+            _need_active(connection, old.project)
         minted = mint.mint(mint.KEY)
         new = old._replace(
             id=minted.id,
@@ -285,6 +286,14 @@ def state_of(key: StoredKey, now: float) -> str:
     if (key.expires_at and key.expires_at <= now) or (key.grace_until and key.grace_until <= now):
         return "expired"
     return "replaced" if key.replaced_by else "active"
+
+
+def _need_active(connection: Connection, project_id: str) -> StoredProject:
+    """Return a project that new keys can be made in."""
+    project = need_project(connection, project_id)
+    if not project.active:
+        raise refuse("project_inactive", "The project is not active. Activate it first.")
+    return project
 
 
 def _changes(desk: Desk, connection: Connection, key: StoredKey, asked: KeyPatch) -> KeyChanges:
