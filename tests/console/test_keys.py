@@ -91,6 +91,30 @@ async def test_keys_from_elsewhere_are_taken_over(tmp_path: Path, sqlite_desk: B
         assert (await take({"sha256": "ab" * 32}))[0] == 201
 
 
+async def test_a_key_that_was_changed_meanwhile_is_left_as_it_is(tmp_path: Path, desk: Bench) -> None:
+    """Whatever is asked of another version: nothing of it is done, and the version that there is now is told."""
+    async with opened(tmp_path, desk) as (client, _):
+        key = (await client.post("/manage/keys", json={})).json()
+        url = f"/manage/keys/{key['id']}"
+        assert (await client.patch(url, json={"name": "new"})).json()["version"] == 2
+        stale, seen = {"if-match": '"1"'}, {"if-match": '"2"'}
+        for refused in (
+            await client.patch(url, json={"name": "newer"}, headers=stale),
+            await client.post(f"{url}/rotate", json={}, headers=stale),
+            await client.delete(url, headers=stale),
+        ):
+            error = refused.json()["error"]
+            assert (refused.status_code, error["code"], error["version"]) == (409, "version_conflict", 2)
+        shown = await client.get(url)
+        assert (shown.headers["etag"], shown.json()["state"]) == ('"2"', "active")
+        assert len((await client.get("/manage/keys")).json()["keys"]) == 1
+        rotated = (await client.post(f"{url}/rotate", json={}, headers=seen)).json()
+        for count in range(2):
+            once = {"if-match": f'"{1 + count}"'}
+            assert (await client.delete(f"/manage/keys/{rotated['id']}", headers=once)).status_code == 204
+        assert not known(desk, rotated["key"])
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -53,6 +53,28 @@ async def test_budgets(tmp_path: Path, desk: Bench) -> None:
         assert (await client.delete("/manage/budgets", params=where)).status_code == 404
 
 
+async def test_a_budget_that_was_changed_meanwhile_is_left_as_it_is(tmp_path: Path, desk: Bench) -> None:
+    """Also one that is gone meanwhile: it is not set anew by who meant to change it."""
+    where = {"scope": "model:m", "period": "month"}
+    body = {**where, "limit_micros": 5}
+    stale, seen = {"if-match": '"1"'}, {"if-match": '"2"'}
+    async with opened(tmp_path, desk) as (client, _):
+        gone = await client.put("/manage/budgets", json=body, headers=stale)
+        assert (gone.status_code, gone.json()["error"]["code"]) == (409, "version_conflict")
+        assert (await client.get("/manage/budgets")).json()["budgets"] == []
+        assert (await client.put("/manage/budgets", json=body)).json()["version"] == 1
+        made = (await client.put("/manage/budgets", json=body)).json()
+        for refused in (
+            await client.put("/manage/budgets", json=body, headers=stale),
+            await client.post("/manage/budgets/raise", json={**where, "micros": 0}, headers=stale),
+            await client.delete("/manage/budgets", params=where, headers=stale),
+        ):
+            error = refused.json()["error"]
+            assert (refused.status_code, error["code"], error["version"]) == (409, "version_conflict", 2)
+        assert (await client.get("/manage/budgets")).json()["budgets"] == [made]
+        assert (await client.delete("/manage/budgets", params=where, headers=seen)).status_code == 204
+
+
 async def test_usage(tmp_path: Path, desk: Bench) -> None:
     async with opened(tmp_path, desk) as (client, _):
         told = (await client.get("/manage/usage?by=project&by=day")).json()

@@ -97,9 +97,11 @@ def raise_budget(desk: DeskOf, asked: AskedOf, version: VersionOf, body: RaiseBo
     )
 
 
-def delete_budget(desk: DeskOf, actor: ActorOf, scope: ScopeQuery, period: Annotated[Period, Query()]) -> Response:
+def delete_budget(
+    desk: DeskOf, actor: ActorOf, version: VersionOf, scope: ScopeQuery, period: Annotated[Period, Query()]
+) -> Response:
     """Take a budget away; what was spent stays known."""
-    budgets.remove(desk, actor, scope, period)
+    budgets.remove(desk, actor, scope, period, version)
     return Response(status_code=204)
 
 

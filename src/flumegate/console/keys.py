@@ -243,16 +243,18 @@ def patch_key(
     return shape_key(changed, desk.clock())
 
 
-def delete_key(desk: DeskOf, actor: ActorOf, key_id: Id) -> Response:
+def delete_key(desk: DeskOf, actor: ActorOf, version: VersionOf, key_id: Id) -> Response:
     """Revoke a key; one that is revoked stays so."""
-    keys.revoke(desk, actor, key_id)
+    keys.revoke(desk, actor, key_id, version)
     return Response(status_code=204)
 
 
-def rotate_key(desk: DeskOf, asked: AskedOf, key_id: Id, body: RotateBody) -> Response:
+def rotate_key(desk: DeskOf, asked: AskedOf, version: VersionOf, key_id: Id, body: RotateBody) -> Response:
     """Make a key that takes the place of another; this answer alone shows it."""
     seconds = body.overlap_days * 86_400
-    return asked.answer(lambda actor: keys.rotate(desk, actor, key_id, seconds), lambda issued: _issued(issued, desk))
+    return asked.answer(
+        lambda actor: keys.rotate(desk, actor, key_id, seconds, version), lambda issued: _issued(issued, desk)
+    )
 
 
 def revoke_keys(desk: DeskOf, asked: AskedOf, body: BatchBody) -> Response:

@@ -70,6 +70,10 @@ def put_in(
     before = rows.find(connection, scope, new.period)
     budget = Budget(scope, new.period, new.limit_micros, new.soft_percent)
     if before is None:
+        if version is not None:
+            raise refuse(
+                "version_conflict", "There is none of that scope for that period. Without If-Match it is made."
+            )
         rows.insert(connection, budget, desk.clock())
         return None
     expect(before.version, version)
@@ -105,17 +109,17 @@ def lift(
     return desk.change(actor, entry, perform)
 
 
-def remove(desk: Desk, actor: Actor, scope: str, period: Period) -> None:
+def remove(desk: Desk, actor: Actor, scope: str, period: Period, version: int | None = None) -> None:
     """Take a budget away; what was spent stays known.
 
     Raises:
-        RefusedError: there is none.
+        RefusedError: there is none, or it was changed meanwhile.
     """
 
     def perform(connection: Connection) -> None:
         named = _named(connection, scope)
-        _need(connection, named, period)
-        rows.remove(connection, named, period)
+        expect(_need(connection, named, period).version, version)
+        rows.remove(connection, named, period, version)
 
     desk.change(actor, Entry("budget.remove", scope, _project_of(scope), {"period": period}), perform)
 

@@ -175,14 +175,15 @@ def patch(desk: Desk, actor: Actor, key_id: str, asked: KeyPatch, version: int |
     return desk.change(actor, entry, perform)
 
 
-def rotate(desk: Desk, actor: Actor, key_id: str, overlap_seconds: float) -> Issued:
+def rotate(desk: Desk, actor: Actor, key_id: str, overlap_seconds: float, version: int | None = None) -> Issued:
     """Make a key that takes the place of another: with its rights, and on its account.
 
     The old one goes on working for the overlap; without one it is revoked at once. Budgets and counts go on: what both
     use counts together.
 
     Raises:
-        RefusedError: there is none that works, its project is not active, or the overlap is longer than a week.
+        RefusedError: there is none that works, its project is not active, it was changed meanwhile, or the overlap is
+            longer than a week.
     """
     entry = Entry("key.rotate", key_id, details={"overlap_seconds": overlap_seconds})
 
@@ -191,6 +192,7 @@ def rotate(desk: Desk, actor: Actor, key_id: str, overlap_seconds: float) -> Iss
             raise refuse("invalid_value", "The overlap is from 0 to 7 days.")
         old = need_key(connection, key_id)
         entry.project = old.project
+        expect(old.version, version)
         now = desk.clock()
         if old.state != "active" or old.replaced_by or 0 < old.expires_at <= now:
             raise refuse("key_not_active", "This key is revoked, expired or replaced already. Make a new one.")
@@ -215,17 +217,22 @@ def rotate(desk: Desk, actor: Actor, key_id: str, overlap_seconds: float) -> Iss
     return desk.change(actor, entry, perform)
 
 
-def revoke(desk: Desk, actor: Actor, key_id: str) -> None:
+def revoke(desk: Desk, actor: Actor, key_id: str, version: int | None = None) -> None:
     """Revoke a key; one that is revoked stays so.
 
     Raises:
-        RefusedError: there is none.
+        RefusedError: there is none, or it was changed meanwhile.
     """
     entry = Entry("key.revoke", key_id)
 
     def perform(connection: Connection) -> None:
-        entry.project = need_key(connection, key_id).project
-        rows.revoke(connection, [key_id], desk.clock())
+        key = need_key(connection, key_id)
+        entry.project = key.project
+        expect(key.version, version)
+        if version is None:
+            rows.revoke(connection, [key_id], desk.clock())
+        elif key.state == "active":
+            rows.change(connection, key_id, version, {"state": "revoked", "revoked_at": desk.clock()})
 
     desk.change(actor, entry, perform)
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, select
 
 from flumegate.records.access import Budget, Period
 from flumegate.store.changes import note_change
-from flumegate.store.errors import DuplicateError, MissingError
+from flumegate.store.errors import ConflictError, DuplicateError, MissingError
 from flumegate.store.rows import add_rows, change_row
 from flumegate.store.tables import budgets
 
@@ -48,14 +48,21 @@ def replace(connection: Connection, budget: Budget, version: int, now: float) ->
     change_row(connection, budgets, row, version, {**values, "updated_at": now})
 
 
-def remove(connection: Connection, scope: str, period: Period) -> None:
-    """Delete a budget; what was spent stays known.
+def remove(connection: Connection, scope: str, period: Period, version: int | None = None) -> None:
+    """Delete a budget, if it is at the expected version where one is given; what was spent stays known.
 
     Raises:
         MissingError: there is none.
+        ConflictError: somebody else changed it first.
     """
-    if not connection.execute(delete(budgets).where(_which(scope, period))).rowcount:
-        raise MissingError(f"{scope} has no budget for {period}")
+    which = _which(scope, period)
+    if version is not None:
+        which &= budgets.c.version == version
+    if not connection.execute(delete(budgets).where(which)).rowcount:
+        found = find(connection, scope, period)
+        if found is None:
+            raise MissingError(f"{scope} has no budget for {period}")
+        raise ConflictError(f"it is at version {found.version}, not {version}: read it again and repeat the change")
     note_change(connection)
 
 
