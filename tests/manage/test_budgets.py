@@ -10,7 +10,8 @@ from flumegate.manage.budgets import NewBudget
 from flumegate.manage.keys import NewKey
 from flumegate.manage.projects import NewProject
 from flumegate.manage.workers import RefusedError
-from flumegate.records.access import Period
+from flumegate.records.access import Budget, Period
+from flumegate.store import budgets as rows
 from flumegate.store.spend import period_names
 from flumegate.store.tables import spend
 from rig.desk import Bench, actor
@@ -62,12 +63,34 @@ def test_a_raise_ends_within_a_year(desk: Bench, until: float) -> None:
 def test_a_scope_is_of_something_that_is_there(desk: Bench) -> None:
     project = projects.create(desk, OWNER, NewProject("team")).project.id
     key = keys.create(desk, OWNER, NewKey()).key.id
-    for scope in (f"project:{project}", f"project:{project}/model:m/x", f"key:{key}", "key:static-1", "model:a/b"):
+    for scope in (f"project:{project}", f"project:{project}/model:m/x", f"key:{key}", "model:a/b"):
         budgets.put(desk, OWNER, scope, NewBudget("total", 1))
     for scope in ("", "x", "key:", "model:", "user:1", f"project:{project}/", f"project:{project}/key:1", "model:a\n"):
         assert code(desk, scope) == "invalid_value"
     assert code(desk, "project:gone") == "project_not_found"
     assert code(desk, "key:gone") == "key_not_found"
+
+
+@pytest.mark.parametrize(
+    ("scope", "instead"),
+    [
+        ("key:static-a590adcc", "flumegate key create"),
+        ("model:gpt-*", "for each model"),
+        ("model:*", "for each model"),
+        ("project:{project}/model:gpt-*", "for each model"),
+    ],
+)
+def test_a_scope_that_would_never_hold_is_refused(desk: Bench, scope: str, instead: str) -> None:
+    """With what to do instead; one that was stored before is still listed, and can be taken away."""
+    scope = scope.format(project=projects.create(desk, OWNER, NewProject("team")).project.id)
+    with pytest.raises(RefusedError, match=instead) as refused:
+        budgets.put(desk, OWNER, scope, SMALL)
+    assert refused.value.code == "invalid_value"
+    with desk.database.transaction() as connection:
+        rows.insert(connection, Budget(scope, "day", 1), desk.time.now)
+    assert [each.stored.budget.scope for each in budgets.listed(desk, scope)] == [scope]
+    budgets.remove(desk, OWNER, scope, "day")
+    assert budgets.listed(desk) == []
 
 
 def test_a_budget_that_cannot_be_held_is_refused(desk: Bench) -> None:

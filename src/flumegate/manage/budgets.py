@@ -143,12 +143,22 @@ def _check_scope(connection: Connection, scope: str) -> str:
     """Return the project that a scope belongs to; empty = none.
 
     Raises:
-        RefusedError: there is no such scope.
+        RefusedError: there is no such scope, or none that a budget could hold for.
     """
     kind, _, rest = scope.partition(":")
+    if kind == "key" and rest.startswith("static-"):
+        raise refuse(
+            "invalid_value",
+            "A key of the configuration has no budget of its own: make one with flumegate key create instead, "
+            "or set a budget for a model.",
+        )
+    if "*" in scope:
+        raise refuse(
+            "invalid_value",
+            "A budget is for one name, and * stands for nothing in it: set one for each model, or for a project.",
+        )
     if kind == "key" and rest:
-        # Keys of the configuration have no row; their requests are counted all the same.
-        return "" if rest.startswith("static-") else need_key(connection, rest).project
+        return need_key(connection, rest).project
     if kind == "project" and rest:
         project, slash, model = rest.partition("/")
         if not slash or (model.startswith("model:") and _is_name(model.removeprefix("model:"))):
