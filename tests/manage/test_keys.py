@@ -138,6 +138,23 @@ def test_without_an_overlap_the_old_key_ends_at_once(desk: Bench) -> None:
     assert active_ids(desk) == {issued.key.id}
 
 
+def test_a_key_that_was_replaced_works_no_longer_than_its_overlap(desk: Bench) -> None:
+    """Revoked meanwhile, it may come back until then; without an overlap never."""
+    ended = keys.create(desk, OWNER, NewKey()).key
+    successor = keys.rotate(desk, OWNER, ended.id, 0).key
+    with pytest.raises(RefusedError) as refused:
+        keys.patch(desk, OWNER, ended.id, KeyPatch(active=True))
+    assert refused.value.code == "key_not_active"
+    assert active_ids(desk) == {successor.id}
+    last = keys.rotate(desk, OWNER, successor.id, 3600).key
+    keys.revoke(desk, OWNER, successor.id)
+    keys.patch(desk, OWNER, successor.id, KeyPatch(active=True))
+    assert active_ids(desk) == {successor.id, last.id}
+    desk.time.now += 3600
+    keys.patch(desk, OWNER, successor.id, KeyPatch(active=True))
+    assert active_ids(desk) == {last.id}
+
+
 def test_keys_are_revoked_by_one_by_many_and_by_project(desk: Bench) -> None:
     """Each again is no error, and counts what it did."""
     project = project_of(desk)

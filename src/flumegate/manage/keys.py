@@ -309,6 +309,8 @@ def _changes(desk: Desk, connection: Connection, key: StoredKey, asked: KeyPatch
     if asked.name is not None:
         changes["name"] = check_name(asked.name) if asked.name else ""
     if asked.active is not None:
+        if asked.active and key.replaced_by and not key.grace_until:
+            raise refuse("key_not_active", "This key was replaced without an overlap, which ended it. Make a new one.")
         changes["state"] = "active" if asked.active else "revoked"
         changes["revoked_at"] = 0.0 if asked.active else key.revoked_at or desk.clock()
     if asked.expires_at is not None:
