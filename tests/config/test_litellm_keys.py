@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flumegate.config.litellm_keys import read_key
+from flumegate.manage.grants import check_endpoints
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 HASH = "ab" * 32
@@ -57,6 +58,8 @@ def test_a_key_is_taken_with_all_that_bounds_it() -> None:
         ({}, {}),
         ({"models": ["all-team-models"]}, {}),
         ({"models": [], "rpm_limit": None, "max_budget": None, "budget_duration": "30d"}, {}),
+        ({"allowed_routes": []}, {}),
+        ({"allowed_routes": ["llm_api_routes"]}, {}),
         ({"max_budget": 0}, {"budgets": [{"period": "total", "limit_micros": 0}]}),
         ({"max_budget": 1, "budget_duration": "1mo"}, {"budgets": [{"period": "month", "limit_micros": 1_000_000}]}),
         ({"expires": "2026-11-22T00:00:00+00:00"}, {"expires_at": "2026-11-22T00:00:00+00:00"}),
@@ -89,6 +92,10 @@ def test_a_hash_is_never_taken_for_a_key(token: str) -> None:
         ({"rpm_limit": 0}, "lets nothing through"),
         ({"tpm_limit": "many"}, "no number"),
         ({"max_parallel_requests": True}, "no number"),
+        ({"allowed_routes": ["/v1/audio/speech", "management_routes"]}, "/v1/audio/speech, management_routes"),
+        ({"allowed_routes": ["/v1/*"]}, "no endpoint of here"),
+        ({"allowed_routes": "/v1/chat/completions"}, "no list"),
+        ({"allowed_routes": [1]}, "no list"),
         ({"max_budget": float("inf")}, "no amount"),
         ({"max_budget": -1}, "no amount"),
         ({"max_budget": 5, "budget_duration": "7d"}, "'7d'"),
@@ -99,6 +106,27 @@ def test_a_key_that_could_do_more_here_is_left_out(row: dict[str, Any], why: str
     found = read_key({"token": HASH, "key_alias": "ci"} | row, NOW)
     assert (found.name, found.body) == ("ci", None)
     assert why in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("routes", "endpoints", "named"),
+    [
+        (["/v1/chat/completions", "/chat/completions", "/embeddings"], ["chat", "embeddings"], []),
+        (["/v1/messages", "/v1/messages/count_tokens"], ["messages", "count_tokens"], []),
+        (["/v1/responses", "/key/info"], ["responses"], ["/key/info"]),
+        (["openai_routes"], ["chat", "completions", "embeddings", "responses"], ["openai_routes"]),
+        (["anthropic_routes", "info_routes"], ["messages", "count_tokens"], ["anthropic_routes", "info_routes"]),
+        (["google_routes"], ["gemini", "gemini_stream", "gemini_count"], ["google_routes"]),
+    ],
+)
+def test_a_key_uses_the_endpoints_of_the_routes_that_it_may_use_there(
+    routes: list[str], endpoints: list[str], named: list[str]
+) -> None:
+    """And no others; what of them is not here, or is more than one endpoint, is named."""
+    found = read_key({"token": HASH, "allowed_routes": routes}, NOW)
+    assert found.body == {"name": "", "sha256": HASH, "endpoints": endpoints}
+    assert check_endpoints(endpoints) == tuple(endpoints)
+    assert [note.split()[1] for note in found.notes] == named
 
 
 def test_what_stands_elsewhere_here_is_named() -> None:
@@ -117,7 +145,8 @@ def test_what_stands_elsewhere_here_is_named() -> None:
 
 
 @given(row=st.fixed_dictionaries({"token": st.just(HASH)}, optional=dict.fromkeys(
-    ("key_alias", "expires", "models", "rpm_limit", "max_budget", "budget_duration", "metadata", "team_id"), _ANY
+    ("key_alias", "expires", "models", "rpm_limit", "max_budget", "budget_duration", "metadata", "team_id",
+     "allowed_routes"), _ANY
 )))  # fmt: skip
 def test_whatever_is_exported_is_read_or_left_out(row: dict[str, Any]) -> None:
     """Nothing fails, and nothing is lost without a word."""

@@ -22,6 +22,23 @@ _LIMITS = {
 }
 _PERIODS = {"": "total", "24h": "day", "1d": "day", "30d": "month", "31d": "month", "1mo": "month"}
 _EVERYTHING = {"all-team-models", "all-proxy-models"}
+_ALL_ROUTES = "llm_api_routes"
+_ROUTES = {
+    "/chat/completions": ("chat",),
+    "/v1/chat/completions": ("chat",),
+    "/completions": ("completions",),
+    "/v1/completions": ("completions",),
+    "/embeddings": ("embeddings",),
+    "/v1/embeddings": ("embeddings",),
+    "/responses": ("responses",),
+    "/v1/responses": ("responses",),
+    "/v1/messages": ("messages",),
+    "/v1/messages/count_tokens": ("count_tokens",),
+    "openai_routes": ("chat", "completions", "embeddings", "responses"),
+    "anthropic_routes": ("messages", "count_tokens"),
+    "google_routes": ("gemini", "gemini_stream", "gemini_count"),
+}
+"""Their paths and names of many paths, as endpoints here: never one that is not among those paths there."""
 _NOT_HERE = {
     "model_max_budget": "flumegate budget set project:ID/model:NAME",
     "model_rpm_limit": "rates belong to keys and projects",
@@ -29,7 +46,6 @@ _NOT_HERE = {
     "budget_limits": "flumegate budget set",
     "budget_id": "limits of their budget table: flumegate key set, flumegate budget set",
     "soft_budget": "flumegate budget set --soft-percent",
-    "allowed_routes": "flumegate key create --endpoint",
     "team_id": "its team's limits: flumegate project set",
 }
 _LONGEST_NAME = 100
@@ -56,7 +72,7 @@ def read_key(row: Mapping[str, Any], now: datetime) -> ReadKey:
     body: dict[str, Any] = {"name": name, **({"sha256": token} if _HASH.fullmatch(token) else {"token": token})}
     notes: list[str] = []
     refusal = _add_expiry(body, row, now) or _add_models(body, row) or _add_limits(body, row)
-    refusal = refusal or _add_budget(body, row, notes)
+    refusal = refusal or _add_endpoints(body, row, notes) or _add_budget(body, row, notes)
     if refusal:
         return ReadKey(name, None, [refusal])
     notes += [f"{field} is left out: {why}" for field, why in _NOT_HERE.items() if _says_something(row, field)]
@@ -87,6 +103,24 @@ def _add_models(body: dict[str, Any], row: Mapping[str, Any]) -> str:
         return "it may use no model there"
     if models and not _EVERYTHING & set(models):
         body["models"] = models
+    return ""
+
+
+def _add_endpoints(body: dict[str, Any], row: Mapping[str, Any], notes: list[str]) -> str:
+    routes = _told(row, "allowed_routes") or []
+    if not isinstance(routes, list) or not all(isinstance(each, str) for each in routes):
+        return "allowed_routes is no list of names"
+    if not routes or _ALL_ROUTES in routes:
+        return ""
+    body["endpoints"] = list(dict.fromkeys(name for route in routes for name in _ROUTES.get(route, ())))
+    if not body["endpoints"]:
+        return f"allowed_routes has no endpoint of here: {', '.join(routes)[:_LONGEST_NAME]}"
+    for route in routes:
+        names = _ROUTES.get(route)
+        if names is None:
+            notes.append(f"allowed_routes: {route[:_LONGEST_NAME]} is left out: flumegate key set --endpoint")
+        elif not route.startswith("/"):
+            notes.append(f"allowed_routes: {route} is {', '.join(names)}: flumegate key set --endpoint")
     return ""
 
 
@@ -123,6 +157,9 @@ def _add_budget(body: dict[str, Any], row: Mapping[str, Any], notes: list[str]) 
 
 
 def _says_something(row: Mapping[str, Any], field: str) -> bool:
+    return _told(row, field) not in (None, "", [], {})
+
+
+def _told(row: Mapping[str, Any], field: str) -> object:
     metadata = row.get("metadata")
-    told = row.get(field) or (metadata.get(field) if isinstance(metadata, Mapping) else None)
-    return told not in (None, "", [], {})
+    return row.get(field) or (metadata.get(field) if isinstance(metadata, Mapping) else None)
