@@ -19,10 +19,11 @@ What it means: [keys, projects and budgets](keys.md), [operating](console.md), [
 
 * **Refusals** have one shape and a stable code: [errors](errors.md#of-the-console).
 * **Lists** are pages, newest first: `limit` (20, at most 100) and `cursor`, which is `next` of the page before.
-* **Changes** may say which version they have seen: `If-Match` with the `ETag` of a GET. Another version is 409
-  `version_conflict`, with the one that there is now.
+* **Changes** of a project, a key or a budget, removal and rotation too, may say what version they have seen: `If-Match`
+  with the `ETag` of a GET, or the `version` that a list shows. Another version is 409 `version_conflict`, with the one
+  that there is now.
 * **A POST with an `Idempotency-Key`** that is sent again within a day is answered again and done once; with another
-  body it is 422.
+  body it is 422. `setup`, `explain` and `targets` take none.
 * `X-Request-ID` and `X-Correlation-ID` are taken, sent back and written into the audit trail.
 * Money is millionths of a dollar (`micros`), times are ISO 8601 with a zone.
 

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from flumegate.console.application import ENDPOINTS
+from flumegate.console.application import ENDPOINTS, compose
 from flumegate.snapshot import Snapshot
 from rig.console import BEARER, opened
 from rig.desk import desk_on
@@ -64,6 +64,27 @@ def test_whatever_is_sent_is_answered_as_described(console: str) -> None:
         if not endpoint.path.startswith(tuple(NEEDS_WORKERS)) and "/manage/openapi" not in endpoint.path
     }
     assert tried >= wanted
+
+
+def test_the_headers_that_work_are_described() -> None:
+    """If-Match and ETag for what has a version, Idempotency-Key for what is done once: there, and nowhere else."""
+    taken: dict[str, set[str]] = {"If-Match": set(), "Idempotency-Key": set(), "ETag": set()}
+    for path, methods in compose().openapi()["paths"].items():
+        for method, operation in methods.items():
+            headers = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "header"]
+            for answer in operation["responses"].values():
+                headers += answer.get("headers", ())
+            for name in headers:
+                taken[name].add(f"{method.upper()} {path}")
+    keys = {f"{base}/{{key_id}}" for base in ("/manage/keys", "/manage/tokens")}
+    shown = {f"{method} {path}" for method in ("GET", "PATCH") for path in (*keys, "/manage/projects/{project_id}")}
+    changed = {f"{method} /manage/budgets" for method in ("PUT", "DELETE")} | {"POST /manage/budgets/raise"}
+    changed |= {f"DELETE {path}" for path in keys} | {f"POST {path}/rotate" for path in keys}
+    assert taken["ETag"] == shown
+    assert taken["If-Match"] == changed | {each for each in shown if each.startswith("PATCH")}
+    once = {f"POST {endpoint.path}" for endpoint in ENDPOINTS if "AskedOf" in endpoint.answer.__annotations__.values()}
+    assert taken["Idempotency-Key"] == once
+    assert {"POST /manage/keys", "POST /manage/projects", "POST /manage/admin-tokens"} <= once
 
 
 def _try(operation: Any, console: str) -> None:

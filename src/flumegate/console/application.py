@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from flumegate import __version__
 from flumegate.console import audit, budgets, endpoints, keys, problems, projects, providers, setup, tokens, usage
+from flumegate.console.endpoint import Endpoint
 from flumegate.console.guard import ANONYMOUS, Bearer, Find, Guard
 from flumegate.console.permission import check_declared
 from flumegate.console.shapes import ProblemShape
@@ -81,8 +83,11 @@ def compose() -> FastAPI:
             status_code=endpoint.status,
             response_class=endpoint.kind,
             dependencies=[Depends(endpoint.permission)],
-            responses={"4XX": {"model": ProblemShape}, "5XX": {"model": ProblemShape}}
-            | ({endpoint.status: {"model": endpoint.shape}} if endpoint.shape else {}),
+            responses={
+                endpoint.status: _describe(endpoint),
+                "4XX": {"model": ProblemShape},
+                "5XX": {"model": ProblemShape},
+            },
             operation_id=f"{endpoint.answer.__name__}:{endpoint.path}",
             openapi_extra={"x-permission": endpoint.permission.name},
         )
@@ -96,6 +101,15 @@ def compose() -> FastAPI:
     app.add_exception_handler(RequestValidationError, problems.tell_invalid)
     app.add_exception_handler(Exception, problems.tell_bug)
     return app
+
+
+def _describe(endpoint: Endpoint) -> dict[str, Any]:
+    """Return what the answer has beside what its function's annotation says."""
+    described: dict[str, Any] = {"model": endpoint.shape} if endpoint.shape else {}
+    if endpoint.versioned:
+        told = {"description": "The version, for If-Match.", "schema": {"type": "string"}, "required": True}
+        described["headers"] = {"ETag": told}
+    return described
 
 
 def _tell_in(desk: Callable[[], Desk | None]) -> Tell:

@@ -23,3 +23,5 @@ class Endpoint(NamedTuple):
     status: int = 200
     kind: type[Response] = JSONResponse
     """Of the answer: its content type."""
+    versioned: bool = False
+    """Its answer has an ETag, which names the version for If-Match."""

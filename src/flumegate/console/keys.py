@@ -307,8 +307,8 @@ ENDPOINTS = tuple(
         Endpoint("POST", f"{base}/import", import_keys, ISSUE_KEYS, ImportedShape, 201),
         Endpoint("POST", f"{base}/revoke", revoke_keys, WRITE, RevokedShape),
         Endpoint("POST", f"{base}/revoke-expired", revoke_expired_keys, WRITE, RevokedShape),
-        Endpoint("GET", f"{base}/{{key_id}}", get_key, READ),
-        Endpoint("PATCH", f"{base}/{{key_id}}", patch_key, WRITE),
+        Endpoint("GET", f"{base}/{{key_id}}", get_key, READ, versioned=True),
+        Endpoint("PATCH", f"{base}/{{key_id}}", patch_key, WRITE, versioned=True),
         Endpoint("DELETE", f"{base}/{{key_id}}", delete_key, WRITE, None, 204),
         Endpoint("POST", f"{base}/{{key_id}}/rotate", rotate_key, ISSUE_KEYS, IssuedShape),
     )

@@ -188,8 +188,8 @@ def _check_right(rights: frozenset[Permission], *, given: bool) -> None:
 ENDPOINTS = (
     Endpoint("GET", "/manage/projects", list_projects, READ),
     Endpoint("POST", "/manage/projects", create_project, WRITE, ProjectShape, 201),
-    Endpoint("GET", "/manage/projects/{project_id}", get_project, READ),
-    Endpoint("PATCH", "/manage/projects/{project_id}", patch_project, WRITE),
+    Endpoint("GET", "/manage/projects/{project_id}", get_project, READ, versioned=True),
+    Endpoint("PATCH", "/manage/projects/{project_id}", patch_project, WRITE, versioned=True),
     Endpoint("POST", "/manage/projects/{project_id}/tokens/revoke", revoke_project_keys, WRITE, RevokedShape),
     Endpoint("POST", "/manage/projects/{project_id}/keys/revoke", revoke_project_keys, WRITE, RevokedShape),
 )

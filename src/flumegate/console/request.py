@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel
 
 from flumegate.console.permission import Permission
@@ -21,7 +21,7 @@ from flumegate.store.rows import Place
 
 MOST_ON_A_PAGE = 100
 PAGE = 20
-IDEMPOTENCY_HEADER = "idempotency-key"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
 LONGEST_KEY = 200
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=BaseModel)
@@ -74,8 +74,12 @@ class Asked(NamedTuple):
         return Response(render(perform(self.actor._replace(once=once))), status, media_type="application/json")
 
 
-async def _asked(request: Request) -> Asked:
-    key = request.headers.get(IDEMPOTENCY_HEADER, "")
+async def _asked(
+    request: Request,
+    key: Annotated[
+        str, Header(alias=IDEMPOTENCY_HEADER, description="Sent again with it, the request is done once.")
+    ] = "",
+) -> Asked:
     if len(key) > LONGEST_KEY or not all(" " < letter <= "~" for letter in key):
         raise ConsoleError(
             400, "invalid_idempotency_key", f"An Idempotency-Key has up to {LONGEST_KEY} visible characters of ASCII."
@@ -88,8 +92,12 @@ AskedOf = Annotated[Asked, Depends(_asked)]
 """A POST that is done once however often it is sent."""
 
 
-def _version(request: Request) -> int | None:
-    given = request.headers.get("if-match", "").strip()
+def _version(
+    given: Annotated[
+        str, Header(alias="If-Match", description="The version that is to be changed, and no other.")
+    ] = "",
+) -> int | None:
+    given = given.strip()
     if not given or given == "*":
         return None
     text = given.removeprefix("W/").strip('"')
