@@ -127,6 +127,8 @@ async def test_a_key_that_was_changed_meanwhile_is_left_as_it_is(tmp_path: Path,
         {"id": "own"},
         {"state": "active"},
         {"budgets": [{"period": "year", "limit_micros": 1}]},
+        {"budgets": [{"period": "day", "limit_micros": 1}, {"period": "day", "limit_micros": 2}]},
+        {"expires_at": "2030-01-01T00:00:00Z", "duration_minutes": 5},
     ],
 )
 async def test_what_cannot_be_is_refused(tmp_path: Path, sqlite_desk: Bench, body: dict[str, Any]) -> None:
@@ -134,3 +136,21 @@ async def test_what_cannot_be_is_refused(tmp_path: Path, sqlite_desk: Bench, bod
         answer = await client.post("/manage/keys", json=body)
         assert answer.status_code == 400, answer.text
         assert (await client.get("/manage/keys")).json()["keys"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"never_expires": True, "duration_minutes": 5},
+        {"never_expires": True, "expires_at": "2030-01-01T00:00:00Z"},
+        {"active": False, "is_active": True},
+    ],
+)
+async def test_a_change_that_contradicts_itself_is_refused(
+    tmp_path: Path, sqlite_desk: Bench, body: dict[str, Any]
+) -> None:
+    async with opened(tmp_path, sqlite_desk) as (client, _):
+        url = f"/manage/keys/{(await client.post('/manage/keys', json={})).json()['id']}"
+        answer = await client.patch(url, json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request_body")
+        assert (await client.get(url)).json()["version"] == 1

@@ -97,3 +97,12 @@ async def test_without_a_database_the_console_says_so(tmp_path: Path) -> None:
         answer = await client.get("/manage/projects")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
         assert answer.headers["retry-after"] == "1"
+
+
+async def test_a_project_that_contradicts_itself_is_refused(tmp_path: Path, sqlite_desk: Bench) -> None:
+    twice = [{"period": "day", "limit_micros": micros} for micros in (1, 2)]
+    async with opened(tmp_path, sqlite_desk) as (client, _):
+        assert (await client.post("/manage/projects", json={"name": "team", "budgets": twice})).status_code == 400
+        url = f"/manage/projects/{(await client.post('/manage/projects', json={'name': 'team'})).json()['id']}"
+        assert (await client.patch(url, json={"active": False, "is_active": True})).status_code == 400
+        assert (await client.get(url)).json()["version"] == 1

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from flumegate.manage.budgets import MOST_MICROS, NewBudget
 from flumegate.manage.grants import MOST_ENTRIES, MOST_OF_A_LIMIT
@@ -80,11 +80,37 @@ class BudgetBody(Body):
         return NewBudget(self.period, self.limit_micros, self.soft_percent)
 
 
+def _check_periods(budgets: list[BudgetBody]) -> list[BudgetBody]:
+    if len({each.period for each in budgets}) < len(budgets):
+        raise ValueError("name each period once")
+    return budgets
+
+
+def check_active(active: bool | None, is_active: bool | None) -> None:  # noqa: FBT001 - the two names of one field
+    """Make sure that a field which has two names says one thing.
+
+    Raises:
+        ValueError: it says two.
+    """
+    if active is not None and is_active is not None and active != is_active:
+        raise ValueError("active and is_active are the same field: name one of them")
+
+
+BudgetBodies = Annotated[list[BudgetBody], Field(max_length=3), AfterValidator(_check_periods)]
+"""One for each period."""
+
+
 class When(Body):
     """Until when: at a time, or for so long."""
 
     expires_at: AwareDatetime | None = Field(default=None, description="As in 2027-01-31T00:00:00Z; null = never.")
     duration_minutes: int | None = Field(default=None, ge=1, le=525_600, description="From now on, instead.")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.expires_at is not None and self.duration_minutes is not None:
+            raise ValueError("name one of expires_at and duration_minutes")
+        return self
 
     def ends(self, now: float) -> float:
         """Return the end as Unix time; 0 = never."""

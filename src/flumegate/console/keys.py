@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import Query, Response
 from pydantic import BaseModel, Field, model_validator
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from flumegate.console.endpoint import Endpoint
 from flumegate.console.fields import (
     Body,
-    BudgetBody,
+    BudgetBodies,
     Entries,
     Id,
     Limit,
@@ -21,6 +21,7 @@ from flumegate.console.fields import (
     SecretText,
     When,
     as_time,
+    check_active,
     shape_limits,
 )
 from flumegate.console.permission import ISSUE_KEYS, READ, WRITE
@@ -46,7 +47,7 @@ class KeyBody(When):
     tags: Entries = Field(default_factory=list, description="Added to the records of its requests.")
     limits: LimitsBody = Field(default_factory=LimitsBody)
     max_requests: Limit | None = Field(default=None, description="The same as limits.max_requests; null, 0 = no limit.")
-    budgets: list[BudgetBody] = Field(default_factory=list, max_length=3)
+    budgets: BudgetBodies = Field(default_factory=list)
 
     def new(self, now: float) -> NewKey:
         """Return what is to be made."""
@@ -79,6 +80,13 @@ class KeyPatchBody(When):
     tags: Entries | None = None
     limits: LimitsBody | None = None
     max_requests: Limit | None = None
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        if self.never_expires and (self.expires_at or self.duration_minutes):
+            raise ValueError("name one of never_expires, expires_at and duration_minutes")
+        check_active(self.active, self.is_active)
+        return self
 
     def patch(self, now: float) -> KeyPatch:
         """Return what is to change."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from flumegate.console.endpoint import Endpoint
 from flumegate.console.fields import (
     Body,
-    BudgetBody,
+    BudgetBodies,
     Entries,
     Id,
     LimitsBody,
@@ -20,6 +20,7 @@ from flumegate.console.fields import (
     SecretText,
     Text,
     as_time,
+    check_active,
     shape_limits,
 )
 from flumegate.console.keys import RevokedShape, shape_revoked
@@ -43,7 +44,7 @@ class ProjectBody(Body):
     credentials: Credentials = Field(
         default_factory=dict, description="Provider → the secret that this project's requests carry. Never shown again."
     )
-    budgets: list[BudgetBody] = Field(default_factory=list, max_length=3)
+    budgets: BudgetBodies = Field(default_factory=list)
 
 
 class ProjectPatchBody(Body):
@@ -60,6 +61,11 @@ class ProjectPatchBody(Body):
     credentials: dict[Annotated[Text, Field(max_length=64)], SecretText | None] | None = Field(
         default=None, description="Provider → a new secret, or null to take it away."
     )
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        check_active(self.active, self.is_active)
+        return self
 
 
 class CredentialShape(BaseModel):
