@@ -12,15 +12,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-from flumegate import log
 from flumegate.catalog.rates import cost_micros
 from flumegate.dialects.envelope import Envelope, bounds_of
 from flumegate.dialects.expected import MOST_TOKENS, most_output_tokens
 from flumegate.dialects.tap import STREAM_BYTES_A_TOKEN
 from flumegate.engine.asks import BYTES_A_TOKEN
 from flumegate.engine.notices import (
-    budget_line,
-    nearly_spent,
+    Warnings,
     refusal,
     room_form,
     room_lines,
@@ -32,7 +30,7 @@ from flumegate.engine.notices import (
 from flumegate.exchange import Exchange
 from flumegate.gates.keyring import Access
 from flumegate.quota.book import Book, Over
-from flumegate.quota.ledger import Ledger, Line, Short, Unknown, recorded
+from flumegate.quota.ledger import Ledger, Short, Unknown, recorded
 from flumegate.quota.stay import NOTHING, Allowance, Stay
 from flumegate.records.access import Budget
 from flumegate.records.balance import Balance, Sought
@@ -51,8 +49,6 @@ MOST_ASKED = 32
 """Questions to control at a time: half of what a worker may have open, for others ask it, too."""
 MOST_TOLD = 5
 """How often a request tells Redis what was used, which may forget it again before that request has entered."""
-MOST_WARNED = 65_536
-"""Accounts of which is known that the log has warned; beyond, all are forgotten and it warns again."""
 FORGET_SECONDS = 3_600
 """How often accounts are dropped whose period is over."""
 AskBalance = Callable[[Sought], Awaitable[Balance | None]]
@@ -95,8 +91,7 @@ class Meter:
         self._asking: dict[Sought, asyncio.Task[Balance | None]] = {}
         self._turns = asyncio.Semaphore(MOST_ASKED)
         self._forget_at = 0.0
-        self._warned: set[str] = set()
-        """Accounts of which the log says already that they are nearly spent."""
+        self._warnings = Warnings()
         self._streams: dict[str, Exchange] = {}
         """Streams under way that cost money."""
         self._under_way: set[asyncio.Task[None]] = set()
@@ -174,7 +169,9 @@ class Meter:
         exchange.stay = stay
         if exchange.stream and allowance.lines:
             self._streams[exchange.record_id] = exchange
-        return rooms_left(allowance) + self._warn(allowance, allowance.spent()) if near else rooms_left(allowance)
+        return (
+            rooms_left(allowance) + self._warnings.line(allowance, allowance.spent()) if near else rooms_left(allowance)
+        )
 
     def _enter_closely(
         self, exchange: Exchange, access: Access | None, course: Course, seen: Envelope
@@ -195,21 +192,7 @@ class Meter:
         exchange.stay = allowance.count(tokens, micros, int(now))
         if exchange.stream and allowance.lines:
             self._streams[exchange.record_id] = exchange
-        return rooms_left(allowance) + self._warn(allowance, allowance.spent())
-
-    def _warn(self, allowance: Allowance, spent: Sequence[tuple[Line, int]]) -> bytes:
-        """Return the header line that warns of the budget of which most is spent; of each the log says it once."""
-        most, lines = 0, b""
-        for line, percent in nearly_spent(spent):
-            budget = allowance.budgets[allowance.lines.index(line)]
-            if percent > most:
-                most, lines = percent, budget_line(budget, percent)
-            if line.account not in self._warned:
-                if len(self._warned) >= MOST_WARNED:
-                    self._warned.clear()
-                self._warned.add(line.account)
-                log.event("warning", "budget_nearly_spent", budget=budget.scope, period=budget.period, percent=percent)
-        return lines
+        return rooms_left(allowance) + self._warnings.line(allowance, allowance.spent())
 
     async def look(self, exchange: Exchange, access: Access | None, course: Course, seen: Envelope) -> None:
         """Tell what `enter` would do; nothing is held or counted.
@@ -303,7 +286,7 @@ class Meter:
         if allowance.lines and exchange.stream:
             self._streams[exchange.record_id] = exchange
         lines = room_lines(*tightest(shared.rooms(exchange.record_id)))
-        return lines + self._warn(allowance, shared.spent(exchange.record_id))
+        return lines + self._warnings.line(allowance, shared.spent(exchange.record_id))
 
     async def _told(self, unknown: Unknown) -> Balance:
         """Ask control what was used before this worker began; a crowd that wants to know the same asks once.

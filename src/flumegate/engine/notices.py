@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 
+from flumegate import log
 from flumegate.errors import BUDGET_EXCEEDED, FORBIDDEN, RATE_LIMITED, UNAVAILABLE, GatewayError
 from flumegate.quota.book import Over, Room
 from flumegate.quota.ledger import Line, Short, Unknown
@@ -15,6 +16,8 @@ from flumegate.records.access import Budget
 
 MOST_WAIT_SECONDS = 86_400
 """Of a `Retry-After`: a budget may be raised long before its month is over."""
+MOST_LOGGED = 65_536
+"""Accounts of which the log has warned; beyond, all are forgotten, and it warns again."""
 _REMAINING = operator.attrgetter("remaining")
 
 
@@ -63,6 +66,27 @@ def budget_line(budget: Budget, percent: int) -> bytes:
     return b"x-flumegate-budget-warning: %b %b %d%%\r\n" % (
         budget.scope.partition(":")[0].encode(), budget.period.encode(), percent,
     )  # fmt: skip
+
+
+class Warnings:
+    """Tells of budgets that are nearly spent: clients in every answer, the log once of each."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def line(self, allowance: Allowance, spent: Sequence[tuple[Line, int]]) -> bytes:
+        """Return the header line that warns of the budget of which most is spent; empty = none warns."""
+        most, line = 0, b""
+        for found, percent in nearly_spent(spent):
+            budget = allowance.budgets[allowance.lines.index(found)]
+            if percent > most:
+                most, line = percent, budget_line(budget, percent)
+            if found.account not in self._logged:
+                if len(self._logged) >= MOST_LOGGED:
+                    self._logged.clear()
+                self._logged.add(found.account)
+                log.event("warning", "budget_nearly_spent", budget=budget.scope, period=budget.period, percent=percent)
+        return line
 
 
 def tightest(rooms: Sequence[tuple[Room | None, Room | None]]) -> tuple[Room | None, Room | None]:
