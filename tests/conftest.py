@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from flumegate import log
 from rig.postgres import Postgres, postgres_cluster
 
-settings.register_profile("fuzz", max_examples=5_000, print_blob=True)
+# No test may fail because the machine is busy.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fuzz", settings.get_profile("suite"), max_examples=5_000, print_blob=True)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
