@@ -132,12 +132,16 @@ class Tap:
         rest = max(0, response_bytes - known - self._large_bytes)
         return self._large_tokens + tokens + round(rest * tokens / saying if saying else rest / STREAM_BYTES_A_TOKEN)
 
-    def said_so_far(self, response_bytes: int) -> int:
-        """Return what `said_tokens` does, for who asks again and again: a look each time it has grown by an eighth.
+    def has_grown(self, response_bytes: int) -> bool:
+        """Tell whether the stream is to be weighed for `said_so_far`: it has grown by an eighth since it was."""
+        return response_bytes > self._looked_at_bytes * 9 // 8
 
-        Between two looks the stream is taken to go on as it was.
+    def said_so_far(self, response_bytes: int, *, weigh: bool) -> int:
+        """Return what `said_tokens` does, for who asks again and again.
+
+        Unless it is to `weigh` what came, the stream is taken to go on as it was.
         """
-        if response_bytes > self._looked_at_bytes * 9 // 8:
+        if weigh:
             self._looked_at_bytes, self._looked_at_tokens = response_bytes, self.said_tokens(response_bytes)
         return self._looked_at_tokens * response_bytes // max(1, self._looked_at_bytes)
 

@@ -45,6 +45,8 @@ DEFAULT_OUTPUT_TOKENS = 4_096
 """Held for an answer whose request does not bound it; a stream that grows beyond holds more, piece by piece."""
 PIECE_TOKENS = 1_024
 """Held in advance for a stream that goes on."""
+MOST_WEIGHED = 50
+"""Streams whose text is weighed in one sweep, which others wait for: each takes some 50 µs, and is not due often."""
 MOST_ASKED = 32
 """Questions to control at a time: half of what a worker may have open, for others ask it, too."""
 MOST_TOLD = 5
@@ -352,13 +354,18 @@ class Meter:
         for shared in [each for each in self._left if not each.occupied]:
             self._left.remove(shared)
             self._begin(shared.close())
+        weighed = 0
         for exchange in list(self._streams.values()):
             stay, plan, passage = exchange.stay, exchange.plan, exchange.passage
             if stay is None or passage is None or plan is None or plan.price is None:
                 continue
             # By its size alone, where that is more: not all that costs is text that a tap could weigh.
-            size = exchange.response_bytes
-            said = max(size // STREAM_BYTES_A_TOKEN, exchange.tap.said_so_far(size) if exchange.tap is not None else 0)
+            size, tap = exchange.response_bytes, exchange.tap
+            said = size // STREAM_BYTES_A_TOKEN
+            if tap is not None:
+                weigh = weighed < MOST_WEIGHED and tap.has_grown(size)
+                weighed += weigh
+                said = max(said, tap.said_so_far(size, weigh=weigh))
             cost = cost_micros(plan.price, stay.tokens, said)
             piece = cost_micros(plan.price, 0, PIECE_TOKENS)
             if cost is None or piece is None:

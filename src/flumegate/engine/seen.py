@@ -50,6 +50,10 @@ class Seen(Tap):
         """See `Tap.said_tokens`."""
         return estimate.output_tokens(self._said_bytes)
 
-    def said_so_far(self, response_bytes: int) -> int:
+    def has_grown(self, response_bytes: int) -> bool:  # noqa: ARG002 - there is nothing to weigh
+        """See `Tap.has_grown`."""
+        return False
+
+    def said_so_far(self, response_bytes: int, *, weigh: bool) -> int:  # noqa: ARG002 - likewise
         """See `Tap.said_so_far`."""
         return self.said_tokens(response_bytes)

@@ -307,9 +307,10 @@ async def test_a_stream_that_breaks_off_costs_what_came_of_it(worker: Worker, mo
 
 @pytest.mark.parametrize(("client", "provider"), [("/v1/chat/completions", "openai"), ("/api/chat", "ollama")])
 async def test_a_stream_of_many_words_an_event_is_ended_at_its_budget(
-    worker: Worker, mock: Mock, client: str, provider: str
+    worker: Worker, mock: Mock, client: str, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long before its bytes, taken for single tokens each with its JSON, would tell."""
+    """Long before its bytes, taken for single tokens each with its JSON, would tell; each of several, in turn."""
+    monkeypatch.setattr(meter, "MOST_WEIGHED", 1)
     prefix = "" if provider == "ollama" else "/v1"
     provided = Provider(provider, provider, "http", "127.0.0.1", mock.port, prefix, (provider,), credential="sk-own")
     routes = {"packed": Route((Target(provider, "m+tokens=1000000,event_bytes=2000,interval=20"),))}
@@ -317,11 +318,12 @@ async def test_a_stream_of_many_words_an_event_is_ended_at_its_budget(
     tokens = 10_000
     worker.apply(
         msgspec.structs.replace(snapshot, providers={provider: provided}),
-        {"sk-one": Key("k", budgets=(Budget("key:k", "total", tokens * MICROS_A_TOKEN),))},
+        {key: Key(key, budgets=(Budget(f"key:{key}", "total", tokens * MICROS_A_TOKEN),)) for key in ("a", "b", "c")},
     )
-    reply = await worker.post("sk-one", chat("packed", "packed", stream=True), client)
-    assert b"budget of this key" in reply.body
-    assert tokens * 4 <= len(reply.body) < tokens * STREAM_BYTES_A_TOKEN // 2
+    asked = chat("packed", "packed", stream=True)
+    for reply in await asyncio.gather(*(worker.post(key, asked, client) for key in ("a", "b", "c"))):
+        assert b"budget of this key" in reply.body
+        assert tokens * 4 <= len(reply.body) < tokens * STREAM_BYTES_A_TOKEN // 2
     assert worker.app.held_micros() == 0
 
 
