@@ -200,6 +200,8 @@ def test_what_is_written_for_a_client_reads_the_same(stream: bytes) -> None:
         if part.get("extras"):
             part["extras"]["fields"].pop("content", None)
     before["usage"] = {name: count or 0 for name, count in (before["usage"] or {}).items()} or None
+    if before["usage"]:
+        before["usage"]["cache_write_1h_tokens"] = None  # this dialect has no place for it
     assert {**after, "model": before["model"], "created": before["created"]} == before
 
 
