@@ -215,12 +215,25 @@ class Meter:
                 return self._bind(allowance, now) or allowance.refused(tokens, micros, now)
             return await shared.look(allowance.holders, allowance.lines, tokens, micros, now)
 
-        refused = await look()
+        await self._let_in(look, shared, allowance)
+
+    async def _let_in(
+        self,
+        ask: Callable[[], Awaitable[Over | Short | Unknown | None]],
+        shared: SharedQuota | None,
+        allowance: Allowance,
+    ) -> None:
+        """Ask whether a request may enter, and say what is not known yet until that can be told.
+
+        Raises:
+            GatewayError: as `enter` does.
+        """
+        refused = await ask()
         for _ in range(MOST_TOLD):
             if not isinstance(refused, Unknown):
                 break
             await self._tell(shared, refused, allowance)
-            refused = await look()
+            refused = await ask()
         if refused is not None:
             raise refusal(refused, allowance, time())
 
@@ -276,14 +289,7 @@ class Meter:
             )
 
         with shared.entering():
-            refused = await enter()
-            for _ in range(MOST_TOLD):
-                if not isinstance(refused, Unknown):
-                    break
-                await self._tell(shared, refused, allowance)
-                refused = await enter()
-        if refused is not None:
-            raise refusal(refused, allowance, time())
+            await self._let_in(enter, shared, allowance)
         exchange.stay = stay
         if allowance.lines and exchange.stream:
             self._streams[exchange.record_id] = exchange
